@@ -1,0 +1,54 @@
+// Package cache defines the tiers of memory and disk inside a cache node. What
+// they keep are heads (what a URL is now) and slices (immutable pieces of a
+// version); the children of this package implement Tier and pass the
+// conformance suite in cachetest.
+package cache
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrMiss says that a tier does not hold a key.
+var ErrMiss = errors.New("cache miss")
+
+// SliceSize is the size of every slice of a body but the last, in bytes.
+const SliceSize = 1 << 20
+
+// Class chooses the budget that pays for a value.
+type Class uint8
+
+// The two classes: few bytes asked for often, and many bytes.
+const (
+	Head  Class = iota // a head, with the body where it is small
+	Slice              // a piece of a body
+)
+
+// Key names a value. Name is the whole name, never a hash of it: for a head the
+// cache key of the URL, for a slice the version and index.
+type Key struct {
+	Class Class
+	Name  string
+}
+
+// Tier is one level of cache: memory, or disk. All methods may run at once.
+type Tier interface {
+	// Get returns the value, or ErrMiss. Nobody ever modifies the bytes.
+	Get(ctx context.Context, k Key) ([]byte, error)
+	// Put is a hint: the tier may decline, evict at once, or show the value
+	// late. It keeps v, which must not be modified afterwards. An earlier value
+	// of k is never seen again.
+	Put(ctx context.Context, k Key, v []byte) error
+	// Delete is an order: no Get that starts after it returns sees the value,
+	// nor does a Put that was called before it bring it back.
+	Delete(ctx context.Context, k Key) error
+	Stats() Stats
+	Close() error
+}
+
+// Stats counts a tier since its start.
+type Stats struct {
+	Entries, Bytes, Capacity         int64
+	Hits, Misses, Puts, Declined     int64
+	Evictions, EvictedBytes, Deletes int64
+}

@@ -1,0 +1,36 @@
+// Package hop names the headers by which Meridian's own processes speak to each
+// other over plain HTTP, beyond those of S3 and RFC 9110, so that edges and
+// origins agree on them without importing each other. A hop is signed with
+// SigV4 under NodeAccessKey and the cluster secret; the headers named Request
+// below are obeyed on such requests only and ignored on all others.
+package hop
+
+// NodeAccessKey is the access key ID of the cluster's own processes; its secret
+// is the cluster secret.
+const NodeAccessKey = "meridian-node"
+
+const (
+	// RequestApplied is the Seq that the sender has applied. A receiver that is
+	// behind it catches up before it answers from its cache.
+	RequestApplied = "X-Meridian-Applied"
+	// RequestVersion asks for exactly this version (a ULID), even if it was
+	// overwritten a moment ago: how a slice is fetched.
+	RequestVersion = "X-Meridian-Want-Version"
+	// RequestLocal, "1", asks an origin to answer from its own blob store only:
+	// a request from another origin, which must not come back to it.
+	RequestLocal = "X-Meridian-Local"
+	// RequestNode is the ID of the sending node, for logs.
+	RequestNode = "X-Meridian-Node"
+
+	// Version is, in an answer to a node, the ULID of the version answered.
+	Version = "X-Meridian-Version"
+	// Crc64 is, in an answer of an origin to a node, the decimal CRC-64/NVME of
+	// the whole blob.
+	Crc64 = "X-Meridian-Crc64"
+	// Region tells which region answered (S3 endpoints tell everybody).
+	Region = "X-Meridian-Region"
+	// Seq is the event of a write, in the answer to it.
+	Seq = "X-Meridian-Seq"
+	// Consistency, "regional", allows a bounded-stale local read.
+	Consistency = "X-Meridian-Consistency"
+)

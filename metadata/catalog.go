@@ -1,0 +1,20 @@
+package metadata
+
+// Catalog is what an origin needs: the state of the S3 surface and its feed.
+type Catalog interface {
+	Buckets
+	Objects
+	Uploads
+	Blobs
+	Keys
+	Feed
+}
+
+// Store is all that Postgres keeps.
+type Store interface {
+	Catalog
+	Cursors
+	MediaRecords
+	Nodes
+	Purges
+}

@@ -1,0 +1,95 @@
+package metadata
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Types of events.
+const (
+	ObjectCreated = "object.created"
+	ObjectDeleted = "object.deleted" // removed, or hidden by a delete marker
+	BucketCreated = "bucket.created"
+	BucketUpdated = "bucket.updated"
+	BucketDeleted = "bucket.deleted"
+	BlobPlaced    = "blob.placed"
+	KeyChanged    = "key.changed" // an access key was made, changed or revoked
+	PurgeAsked    = "purge"       // Data is a Purge
+)
+
+// Event is one entry of the feed: a change, written in the transaction that
+// made it.
+type Event struct {
+	Seq       Seq             `json:"seq"`
+	Time      time.Time       `json:"time"`
+	Type      string          `json:"type"`
+	Bucket    string          `json:"bucket,omitempty"`
+	Key       string          `json:"key,omitempty"`
+	VersionID string          `json:"version_id,omitempty"` // the ULID
+	Region    string          `json:"region,omitempty"`     // that took the change
+	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, Purge, ...
+}
+
+// ObjectData is the Data of object events.
+type ObjectData struct {
+	Size        int64  `json:"size"`
+	ETag        string `json:"etag,omitempty"`
+	ContentType string `json:"content_type,omitempty"`
+	Marker      bool   `json:"delete_marker,omitempty"`
+	// Current says whether the change touched the current version of the key.
+	Current bool `json:"current"`
+}
+
+// Feed is the ordered stream of events. Nothing appears later below a Seq that
+// was already delivered, also when transactions commit out of order.
+type Feed interface {
+	// Head is the greatest Seq of any committed event. Whoever has applied
+	// everything up to it has seen every change acknowledged before the call.
+	Head(ctx context.Context) (Seq, error)
+	// Poll returns up to limit events after the given Seq that may be
+	// delivered now; none is not an error. ErrFeedGone if some of those after
+	// it were already removed.
+	Poll(ctx context.Context, after Seq, limit int) ([]Event, error)
+	// Wait returns when there may be more to Poll: at a doorbell, or after
+	// 200 ms, since doorbells may get lost. It returns ctx's error when ctx
+	// ends.
+	Wait(ctx context.Context) error
+}
+
+// Follower delivers events as they come.
+type Follower interface {
+	// Follow calls fn for every event after the given Seq, in order, until ctx
+	// ends, fn fails or the stream breaks, and returns why it ended.
+	Follow(ctx context.Context, after Seq, fn func(Event) error) error
+}
+
+// FollowFeed is Follower.Follow over a Feed.
+func FollowFeed(ctx context.Context, f Feed, after Seq, fn func(Event) error) error {
+	const batch = 1000
+	for {
+		events, err := f.Poll(ctx, after, batch)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := fn(e); err != nil {
+				return err
+			}
+			after = e.Seq
+		}
+		if len(events) == batch {
+			continue
+		}
+		if err := f.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Cursors keeps how far a named durable follower (media jobs, replication) has
+// come, so that it goes on there after a restart.
+type Cursors interface {
+	Cursor(ctx context.Context, name string) (Seq, error) // zero if never saved
+	SaveCursor(ctx context.Context, name string, s Seq) error
+}

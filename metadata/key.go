@@ -1,0 +1,37 @@
+package metadata
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Roles of an access key.
+const (
+	RoleAdmin     = "admin"     // everything, administration included
+	RoleReadWrite = "readwrite" // every bucket and object
+	RoleReadOnly  = "readonly"  // read every bucket and object
+)
+
+// AccessKey is a pair of access key ID and secret by which S3 tools and the API
+// know a user. The secret is encrypted at rest.
+type AccessKey struct {
+	ID      string     `json:"id"`
+	Secret  string     `json:"secret,omitempty"` // told once, when it is made
+	User    string     `json:"user"`
+	Role    string     `json:"role"`
+	Created time.Time  `json:"created"`
+	Expires *time.Time `json:"expires,omitempty"`
+}
+
+// Keys keeps the access keys. A change writes the event key.changed.
+type Keys interface {
+	// PutKey creates the key or replaces the one with its ID.
+	PutKey(ctx context.Context, k AccessKey) error
+	// Key finds a key with its secret; expired and unknown ones are
+	// ErrNoSuchAccess.
+	Key(ctx context.Context, id string) (AccessKey, error)
+	// Keys yields all unexpired keys with their secrets.
+	Keys(ctx context.Context) iter.Seq2[AccessKey, error]
+	DeleteKey(ctx context.Context, id string) error
+}
