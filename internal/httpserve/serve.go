@@ -1,0 +1,83 @@
+// Package httpserve runs HTTP servers the same way in every role: listen, serve,
+// become not ready, drain, stop; with a request ID, one access-log line and a
+// recovered panic for every request.
+package httpserve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Options describe a server. Handler is required.
+type Options struct {
+	Name    string // in logs
+	Handler http.Handler
+	Log     *slog.Logger
+	// Drain is how long running requests may go on after Run's context ended;
+	// 10 s where it is zero.
+	Drain time.Duration
+}
+
+// Server serves one listener.
+type Server struct {
+	opts     Options
+	listener net.Listener
+	http     *http.Server
+}
+
+// Listen binds addr ("127.0.0.1:0" chooses a port) without serving yet, so that
+// the address is known, and a port in use is reported, before anything starts.
+func Listen(addr string, o Options) (*Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: listen on %s: %w", o.Name, addr, err)
+	}
+	if o.Drain == 0 {
+		o.Drain = 10 * time.Second
+	}
+	return &Server{
+		opts:     o,
+		listener: l,
+		http: &http.Server{
+			Handler: o.Handler,
+			// Bodies have no overall limit, since a 5 GiB upload may take an
+			// hour; handlers set deadlines by progress. Headers do.
+			ReadHeaderTimeout: 15 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    64 << 10,
+			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		},
+	}, nil
+}
+
+// Addr is the bound address.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends, then drains: new connections are refused, running
+// requests have Options.Drain to finish, and what is left is cut. It returns
+// nil after a drain, cut or not.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Drain)
+	defer cancel()
+	if err := s.http.Shutdown(drain); err != nil {
+		s.opts.Log.Warn("requests cut at shutdown", "server", s.opts.Name, "err", err)
+		err = s.http.Close()
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			s.opts.Log.Warn("close", "server", s.opts.Name, "err", err)
+		}
+	}
+	<-served
+	return nil
+}

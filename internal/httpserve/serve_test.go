@@ -1,0 +1,167 @@
+package httpserve_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"meridian/internal/httpserve"
+)
+
+// start serves h on a free port and returns its URL, a function that stops it
+// and waits, and what Run returned.
+func start(t *testing.T, h http.Handler) (url string, stop func() error) {
+	t.Helper()
+	s, err := httpserve.Listen("127.0.0.1:0", httpserve.Options{Name: "test", Handler: h, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stopped := false
+	stop = func() error {
+		stopped = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() {
+		if !stopped {
+			_ = stop()
+		}
+	})
+	return "http://" + s.Addr().String(), stop
+}
+
+func get(t *testing.T, url string) (int, http.Header, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(b)
+}
+
+func TestShutdownLetsARunningRequestFinish(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	url, stop := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-release
+		_, _ = io.WriteString(w, "whole")
+	}))
+	body := make(chan string, 1)
+	go func() {
+		resp, err := http.Get(url)
+		if err != nil {
+			body <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		body <- string(b)
+	}()
+	<-entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	close(release)
+	if got := <-body; got != "whole" {
+		t.Errorf("body after shutdown began = %q, want it whole", got)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestListenNamesTheServerWhosePortIsTaken(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = httpserve.Listen(l.Addr().String(), httpserve.Options{Name: "edge of asia", Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "edge of asia") {
+		t.Fatalf("Listen on a taken port = %v, want an error naming the server", err)
+	}
+}
+
+func TestAccessLogHasNoQueryAndTheRequestIDOfTheAnswer(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&buf, nil))
+	var inside string
+	h := httpserve.Access(log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inside = httpserve.RequestID(r.Context())
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	url, stop := start(t, h)
+	_, header, _ := get(t, url+"/b/k?X-Amz-Signature=sesame")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	id := header.Get(httpserve.RequestIDHeader)
+	line := buf.String()
+	if id == "" || inside != id || !strings.Contains(line, id) {
+		t.Errorf("request ID in answer %q, context %q, log %q: want one and the same", id, inside, line)
+	}
+	if strings.Contains(line, "sesame") {
+		t.Errorf("access log tells a signature: %s", line)
+	}
+	if !strings.Contains(line, "status=418") {
+		t.Errorf("access log lacks the status: %s", line)
+	}
+}
+
+func TestPanicIsA500AndTheServerGoesOn(t *testing.T) {
+	t.Parallel()
+	h := httpserve.Access(slog.New(slog.DiscardHandler), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/panic" {
+			panic("boom")
+		}
+	}))
+	url, _ := start(t, h)
+	if code, _, body := get(t, url+"/panic"); code != http.StatusInternalServerError || strings.Contains(body, "boom") {
+		t.Errorf("panic answered %d %q, want 500 without its text", code, body)
+	}
+	if code, _, _ := get(t, url+"/"); code != http.StatusOK {
+		t.Errorf("after a panic: %d", code)
+	}
+}
+
+func TestOps(t *testing.T) {
+	t.Parallel()
+	var notReady error = errors.New("waiting for the first snapshot")
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_test", Help: "A test."}))
+	h := httpserve.Ops(reg, func() error { return notReady }, http.NotFoundHandler())
+	url, _ := start(t, h)
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200, "/healthz/x": 404} {
+		if code, _, _ := get(t, url+path); code != want {
+			t.Errorf("GET %s = %d, want %d", path, code, want)
+		}
+	}
+	if _, _, body := get(t, url+"/readyz"); !strings.Contains(body, "first snapshot") {
+		t.Errorf("/readyz does not say what is missing: %s", body)
+	}
+	notReady = nil
+	if code, _, _ := get(t, url+"/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz when ready = %d", code)
+	}
+	if _, _, body := get(t, url+"/metrics"); !strings.Contains(body, "meridian_test 0") {
+		t.Errorf("/metrics lacks the registry's metric")
+	}
+}
