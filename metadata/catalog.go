@@ -13,8 +13,10 @@ type Catalog interface {
 // Store is all that Postgres keeps.
 type Store interface {
 	Catalog
+	Follower
 	Cursors
 	MediaRecords
 	Nodes
 	Purges
+	Reports
 }

@@ -28,7 +28,7 @@ type Event struct {
 	Key       string          `json:"key,omitempty"`
 	VersionID string          `json:"version_id,omitempty"` // the ULID
 	Region    string          `json:"region,omitempty"`     // that took the change
-	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, Purge, ...
+	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge
 }
 
 // ObjectData is the Data of object events.

@@ -24,14 +24,22 @@ type AccessKey struct {
 	Expires *time.Time `json:"expires,omitempty"`
 }
 
+// KeyData is the Data of key.changed.
+type KeyData struct {
+	AccessKey string `json:"access_key"`
+}
+
 // Keys keeps the access keys. A change writes the event key.changed.
 type Keys interface {
-	// PutKey creates the key or replaces the one with its ID.
+	// PutKey creates the key or replaces the one with its ID. A key that is
+	// already as k says is left alone, without an event; a zero Created keeps
+	// the time there is.
 	PutKey(ctx context.Context, k AccessKey) error
 	// Key finds a key with its secret; expired and unknown ones are
 	// ErrNoSuchAccess.
 	Key(ctx context.Context, id string) (AccessKey, error)
 	// Keys yields all unexpired keys with their secrets.
 	Keys(ctx context.Context) iter.Seq2[AccessKey, error]
+	// DeleteKey revokes the key; ErrNoSuchAccess if there is none.
 	DeleteKey(ctx context.Context, id string) error
 }

@@ -2,7 +2,10 @@ package metadata
 
 import (
 	"context"
+	"math"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Kinds of a media record.
@@ -51,10 +54,67 @@ type Media struct {
 	Updated     time.Time  `json:"updated"`
 }
 
+// Limits of what people write into a media record.
+const (
+	MaxTitle       = 1_000  // bytes
+	MaxDescription = 50_000 // bytes
+	MaxTags        = 100
+	MaxTag         = 256 // bytes
+)
+
+// Check refuses a record that cannot be kept with ErrInvalid.
+func (m *Media) Check() error {
+	switch m.Kind {
+	case KindPhoto, KindVideo:
+	default:
+		return Invalidf("media kind %q is neither photo nor video", m.Kind)
+	}
+	switch m.State {
+	case MediaPending, MediaProcessing, MediaReady, MediaFailed:
+	default:
+		return Invalidf("media state %q is unknown", m.State)
+	}
+	if err := CheckKey(m.Key); err != nil {
+		return err
+	}
+	switch {
+	case len(m.Title) > MaxTitle:
+		return Invalidf("title has %d bytes, more than %d", len(m.Title), MaxTitle)
+	case len(m.Description) > MaxDescription:
+		return Invalidf("description has %d bytes, more than %d", len(m.Description), MaxDescription)
+	case len(m.Tags) > MaxTags:
+		return Invalidf("%d tags are more than %d", len(m.Tags), MaxTags)
+	case m.Width < 0, m.Height < 0, m.Width > math.MaxInt32, m.Height > math.MaxInt32:
+		return Invalidf("dimensions %d x %d are out of range", m.Width, m.Height)
+	case !(m.Duration >= 0) || math.IsInf(m.Duration, 0):
+		return Invalidf("duration %v is out of range", m.Duration)
+	case m.Size < 0:
+		return Invalidf("size %d is negative", m.Size)
+	}
+	for _, tag := range m.Tags {
+		if tag == "" || len(tag) > MaxTag {
+			return Invalidf("tag %q is empty or has more than %d bytes", tag, MaxTag)
+		}
+	}
+	for _, list := range [][]string{
+		{m.VersionID, m.ETag, m.ContentType, m.Blob, m.Title, m.Description, m.Error},
+		m.Tags, m.Codecs, m.Regions,
+	} {
+		for _, s := range list {
+			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+				return Invalidf("media record holds text that is not UTF-8 or has a NUL character: %q", s)
+			}
+		}
+	}
+	return nil
+}
+
 // MediaQuery asks for a page of records, newest first.
 type MediaQuery struct {
-	Kind   string
-	Q      string // full text over title, description, tags and key
+	Kind string
+	// Q is full text over title, description, tags and key: words that must
+	// all be there, the last one as a prefix, "phrases", or, -not.
+	Q      string
 	Tag    string
 	Bucket string
 	Cursor string // opaque, from MediaPage.Next
@@ -71,14 +131,21 @@ type MediaPage struct {
 type MediaRecords interface {
 	// UpsertMedia creates the record of m.Bucket and m.Key or changes the one
 	// there is. change gets the record as it is (ID empty if new) and sets what
-	// it wants; its error is returned and changes nothing.
+	// it wants; its error is returned and changes nothing. Bucket, Key, Views and
+	// Created are the catalogue's; a new record gets an ID where change sets
+	// none. What Check refuses is refused. No bucket: ErrNoSuchBucket.
 	UpsertMedia(ctx context.Context, bucket, key string, change func(*Media) error) (Media, error)
+	// Media finds a record; ErrNoSuchMedia if there is none.
 	Media(ctx context.Context, id string) (Media, error)
 	// UpdateMedia changes the record with that ID under a row lock.
 	UpdateMedia(ctx context.Context, id string, change func(*Media) error) (Media, error)
+	// ListMedia returns a page, newest first. ErrInvalid for a limit out of
+	// range or a cursor that no page gave.
 	ListMedia(ctx context.Context, q MediaQuery) (MediaPage, error)
 	DeleteMedia(ctx context.Context, id string) error
 	// DropMedia deletes the record of an object that is gone; none is no error.
-	// A record that a newer version has taken over is left alone.
+	// A record that a newer version has taken over is left alone: versionID is
+	// the version that was removed, or the delete marker that hides it, and
+	// records of versions up to it, in the order of ULIDs, are deleted.
 	DropMedia(ctx context.Context, bucket, key, versionID string) error
 }

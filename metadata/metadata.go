@@ -27,6 +27,9 @@ var (
 	ErrNoSuchMedia    = errors.New("no such media record")
 	ErrNoSuchAccess   = errors.New("no such access key")
 	ErrNoSuchPurge    = errors.New("no such purge")
+	// ErrNodeReplaced says that another process with the same node ID has
+	// started since: the one that is told so must stop, or get its own ID.
+	ErrNodeReplaced = errors.New("another process with this node ID has started")
 	// ErrFeedGone says that the events after the given Seq are no longer
 	// retained: the follower must forget what it derived and start at Head.
 	ErrFeedGone = errors.New("feed position is no longer retained")

@@ -89,7 +89,9 @@ type DayKey struct {
 // Nodes is how nodes report and learn of each other.
 type Nodes interface {
 	// Push registers the node and adds its counters to the minute they were
-	// counted in.
+	// counted in. While two live processes claim one node ID the one that
+	// started last is heard; the other gets ErrNodeReplaced. Counters of minutes
+	// that are no longer kept, or lie more than 2 min ahead, are ErrInvalid.
 	Push(ctx context.Context, p Push) (PushReply, error)
 	Snapshot(ctx context.Context) (Snapshot, error)
 }

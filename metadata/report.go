@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"context"
 	"math"
 	"time"
 )
@@ -113,6 +114,31 @@ func (h Histogram) Quantile(q float64) float64 {
 	return bucketBound(len(h) - 1)
 }
 
+// Groups of a Report besides its tiers.
+const (
+	ByRegion = "region"
+	ByNode   = "node"
+	ByBucket = "bucket"
+	ByClass  = "class"
+)
+
+// ReportQuery asks for a Report.
+type ReportQuery struct {
+	// Window is how far back the report reaches; minutes count whole, those
+	// that began before the window and the running one included.
+	Window time.Duration
+	// By names the groups to fill in; none means all. "tier" may be named and
+	// is always there.
+	By []string
+}
+
+// Reports tells how well the caches do.
+type Reports interface {
+	// Report adds up the counters of a window. ErrInvalid for an unknown group
+	// or a window that is not positive.
+	Report(ctx context.Context, q ReportQuery) (Report, error)
+}
+
 // Report is the hit report, as /v1/cache/report answers it.
 type Report struct {
 	Window      string      `json:"window"`
@@ -125,7 +151,9 @@ type Report struct {
 }
 
 // ReportRow is one row: a tier, or a tier within a region, node, bucket or
-// class.
+// class. Tiers lists edge, regional and origin, in this order and also where
+// they had no requests; the groups list only what was counted, and for a group
+// with requests at an edge all three, since each has a share of them.
 type ReportRow struct {
 	Tier   string `json:"tier"`
 	Region string `json:"region,omitempty"`
