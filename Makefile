@@ -1,0 +1,59 @@
+# Every target installs what it needs and is missing, says so, and is quiet
+# about the rest. `make help` lists them.
+
+GO       ?= go
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+LINT     := 2.15.0
+FUZZTIME ?= 20s
+BENCH    ?= .
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help dev build test test-long race lint fuzz bench e2e clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dev: ## install what is missing, build, and run all of Meridian here (ARGS="--port-base 9100")
+	@deploy/install.sh dev
+	@$(MAKE) --no-print-directory build
+	@exec bin/meridian dev $(ARGS)
+
+build: ## build bin/meridian
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/meridian ./cmd/meridian
+
+test: ## install what is missing and run every test
+	@deploy/install.sh test
+	$(GO) test -race -timeout 15m ./...
+
+race: test ## the same: tests always run with the race detector
+
+test-long: ## the tests that take longer than a coffee
+	@deploy/install.sh test
+	MERIDIAN_TEST_LONG=1 $(GO) test -race -timeout 80m -count=1 ./...
+
+lint: ## gofmt, go vet, golangci-lint
+	@deploy/install.sh lint $(LINT)
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$$(deploy/install.sh where-lint $(LINT)) run ./...
+
+fuzz: ## run every fuzz test for FUZZTIME
+	@deploy/install.sh go
+	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
+	    echo "$$name in $$(dirname $$f)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
+	  done; done
+
+bench: ## Go benchmarks, for benchstat (BENCH=regexp)
+	@deploy/install.sh test
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count 6 ./...
+
+e2e: ## only the tests that start all of Meridian
+	@deploy/install.sh test
+	$(GO) test -race -count=1 -timeout 15m -v ./cmd/meridian/
+
+clean: ## remove what make built
+	rm -rf bin

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestUnitsStopInReverseOrderEachAfterTheNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		slow := func(name string) unit {
+			return unit{name, func(ctx context.Context) error {
+				<-ctx.Done()
+				time.Sleep(time.Second) // drains
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, name)
+				return nil
+			}}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, cancel)
+		if err := runUnits(ctx, []unit{slow("postgres"), slow("origin"), slow("edge")}); err != nil {
+			t.Errorf("runUnits = %v after an ordinary stop", err)
+		}
+		if want := []string{"edge", "origin", "postgres"}; !slices.Equal(order, want) {
+			t.Errorf("stopped in order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestAFailingUnitStopsTheOthersAndIsNamed(t *testing.T) {
+	t.Parallel()
+	stopped := false
+	err := runUnits(t.Context(), []unit{
+		{"origin", func(ctx context.Context) error { <-ctx.Done(); stopped = true; return ctx.Err() }},
+		{"edge", func(context.Context) error { return errors.New("disk is gone") }},
+	})
+	if err == nil || !strings.Contains(err.Error(), "edge: disk is gone") {
+		t.Errorf("runUnits = %v, want the failure of edge", err)
+	}
+	if !stopped {
+		t.Error("origin was not stopped")
+	}
+}

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Installs what a make target needs and this machine lacks, and says what. It
+# knows Debian and Ubuntu; elsewhere it names what is missing.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "install: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+has_postgres() {
+	command -v postgres >/dev/null 2>&1 && command -v initdb >/dev/null 2>&1 && return
+	for bin in /usr/lib/postgresql/*/bin; do
+		[ -x "$bin/postgres" ] && [ -x "$bin/initdb" ] && return
+	done
+	return 1
+}
+
+# as_root runs a command with the rights that apt needs.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"
+	elif command -v sudo >/dev/null 2>&1; then sudo "$@"
+	else die "needs root for: $* (no sudo here)"; fi
+}
+
+apt() {
+	[ $# -gt 0 ] || return 0
+	command -v apt-get >/dev/null 2>&1 || die "missing on this machine: $*; install them with its package manager"
+	say "installing $* with apt-get"
+	log=$(mktemp)
+	if ! { as_root apt-get update && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+		cat "$log" >&2
+		die "apt-get could not install $*"
+	fi
+	rm -f "$log"
+}
+
+need_go() {
+	command -v go >/dev/null 2>&1 || die "Go is missing; install it from https://go.dev/dl/"
+	want=$(sed -n 's/^go //p' go.mod)
+	have=$(GOTOOLCHAIN=local go env GOVERSION | sed 's/^go//')
+	[ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||
+		[ "$(go env GOTOOLCHAIN)" != local ] || die "Go $have is older than $want, which go.mod asks for"
+}
+
+# need_postgres installs the server's binaries only: Meridian starts a private
+# server of its own, so no cluster is made and no service left running.
+need_postgres() {
+	has_postgres && return
+	if ! [ -e /etc/postgresql-common/createcluster.conf ] && command -v apt-get >/dev/null 2>&1; then
+		apt postgresql-common
+	fi
+	if [ -f /etc/postgresql-common/createcluster.conf ] && ! ls /etc/postgresql/*/main >/dev/null 2>&1; then
+		as_root sed -i 's/^#\? *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+	fi
+	apt postgresql
+}
+
+need_tools() {
+	missing=
+	command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev" # the race detector needs cgo
+	command -v ffmpeg >/dev/null 2>&1 || missing="$missing ffmpeg"     # makes the test clips
+	# shellcheck disable=SC2086
+	apt $missing
+}
+
+# lint VERSION: golangci-lint of exactly that version, on PATH or in bin/.
+where_lint() {
+	for bin in golangci-lint "$(go env GOPATH)/bin/golangci-lint" bin/golangci-lint; do
+		"$bin" version --short 2>/dev/null | grep -qx "v\?$1" && { echo "$bin"; return; }
+	done
+	return 1
+}
+
+case "${1:-}" in
+go) need_go ;;
+dev) need_go; need_postgres ;;
+test) need_go; need_postgres; need_tools ;;
+lint)
+	need_go
+	where_lint "$2" >/dev/null && exit
+	say "building golangci-lint $2 into bin/ (a few minutes, once)"
+	GOBIN="$PWD/bin" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$2"
+	;;
+where-lint) where_lint "$2" ;;
+*) die "usage: deploy/install.sh go | dev | test | lint VERSION" ;;
+esac

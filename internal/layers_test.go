@@ -1,0 +1,137 @@
+// Package internal_test holds the tests of the tree as a whole.
+package internal_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers says which packages of ours each package may import, tests apart. A
+// name ending in /... stands for all packages below it too. A package that is
+// not listed may import nothing of ours: whoever adds one decides its place.
+// cmd/... names every implementation and is imported by nobody.
+var layers = map[string][]string{
+	"internal/hop":       {},
+	"internal/checksum":  {},
+	"internal/httpserve": {},
+	"internal/seal":      {},
+	"internal/sigv4":     {},
+	"internal/signedurl": {},
+	"internal/wan":       {},
+
+	"metadata":                   {},
+	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
+	"metadata/catalogtest":       {"metadata"},
+	"metadata/postgres":          {"metadata", "internal/seal", "internal/sigv4"},
+	"metadata/postgres/pgserver": {},
+	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
+	"metadata/media":             {"metadata", "metadata/media/probe", "internal/hop", "internal/sigv4"},
+	"metadata/media/probe":       {"metadata"},
+	"metadata/api":               {"metadata", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
+
+	"origin/blob":          {},
+	"origin/blob/blobtest": {"origin/blob", "internal/checksum"},
+	"origin/blob/disk":     {"origin/blob", "internal/checksum"},
+	"origin":               {"origin/blob", "metadata", "internal/checksum"},
+	"origin/peer":          {"origin", "metadata", "internal/hop", "internal/sigv4"},
+	"origin/sweep":         {"origin/blob", "metadata"},
+	"origin/s3api":         {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/hop", "internal/httpserve", "internal/sigv4"},
+	"upload":               {"origin/blob", "metadata", "internal/checksum"},
+
+	"edge/cache":           {},
+	"edge/cache/cachetest": {"edge/cache"},
+	"edge/cache/policy":    {},
+	"edge/cache/memory":    {"edge/cache", "edge/cache/policy"},
+	"edge/httpcache":       {},
+	"edge/balance":         {},
+	"edge/fetch":           {"edge/balance", "internal/hop", "internal/sigv4"},
+	"edge/purge":           {"metadata", "edge/httpcache"},
+	"edge":                 {"edge/...", "metadata", "metadata/client", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
+}
+
+// confined are the libraries that one part alone may know; the rest sees them
+// through an interface of ours.
+var confined = map[string][]string{
+	"github.com/gin-gonic/gin":          {"metadata/api"},
+	"github.com/jackc/pgx/v5":           {"metadata/postgres"},
+	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory"},
+	"github.com/minio/minio-go/v7":      {"origin/blob/minio"},
+	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws"},
+	"go.yaml.in/yaml/v3":                {"cmd/meridian"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Doc        string
+	Name       string
+	GoFiles    []string
+	Imports    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Name,GoFiles,Imports", "meridian/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, "meridian/")
+		if len(p.GoFiles) == 0 {
+			continue
+		}
+		allowed, listed := layers[path]
+		if !listed && !strings.HasPrefix(path, "cmd/") {
+			t.Errorf("package %s has no place in the layers", path)
+		}
+		for _, imp := range p.Imports {
+			own, ours := strings.CutPrefix(imp, "meridian/")
+			switch {
+			case ours && strings.HasPrefix(own, "cmd/"):
+				t.Errorf("%s imports %s: nobody imports a command", path, own)
+			case ours && !strings.HasPrefix(path, "cmd/") && !permitted(allowed, own):
+				t.Errorf("%s imports %s, which is not below it", path, own)
+			}
+			for library, homes := range confined {
+				if (imp == library || strings.HasPrefix(imp, library+"/")) && !slices.Contains(homes, path) {
+					t.Errorf("%s imports %s, which stays in %v", path, imp, homes)
+				}
+			}
+		}
+	}
+}
+
+func permitted(allowed []string, imp string) bool {
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		below, all := strings.CutSuffix(a, "/...")
+		return a == imp || all && strings.HasPrefix(imp, below+"/")
+	})
+}
+
+func TestEveryPackageHasAComment(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("package %s has no comment", p.ImportPath)
+		}
+	}
+}
