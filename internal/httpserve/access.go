@@ -26,10 +26,10 @@ func RequestID(ctx context.Context) string {
 }
 
 // Access gives every request an ID, which ends up in the answer and in errors,
-// logs a line for it at level Info when it is done, and turns a panic into a
-// 500 and a logged stack. http.ErrAbortHandler passes through: it is how a
-// handler cuts a connection on purpose.
-func Access(log *slog.Logger, next http.Handler) http.Handler {
+// logs a line for it when it is done, if lines are wanted, and turns a panic
+// into a 500 and a logged stack. http.ErrAbortHandler passes through: it is how
+// a handler cuts a connection on purpose.
+func Access(log *slog.Logger, lines bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		id := newRequestID()
@@ -43,7 +43,9 @@ func Access(log *slog.Logger, next http.Handler) http.Handler {
 					http.Error(rec, "Internal Server Error", http.StatusInternalServerError)
 				}
 			}
-			logRequest(log, r, rec, id, start)
+			if lines {
+				logRequest(log, r, rec, id, start)
+			}
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
@@ -54,9 +56,6 @@ func Access(log *slog.Logger, next http.Handler) http.Handler {
 
 // logRequest leaves the query out: presigned URLs carry signatures in it.
 func logRequest(log *slog.Logger, r *http.Request, rec *recorder, id string, start time.Time) {
-	if !log.Enabled(r.Context(), slog.LevelInfo) {
-		return
-	}
 	status := rec.status
 	if status == 0 {
 		status = http.StatusOK

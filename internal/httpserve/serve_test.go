@@ -104,7 +104,7 @@ func TestAccessLogHasNoQueryAndTheRequestIDOfTheAnswer(t *testing.T) {
 	var buf bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&buf, nil))
 	var inside string
-	h := httpserve.Access(log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := httpserve.Access(log, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inside = httpserve.RequestID(r.Context())
 		w.WriteHeader(http.StatusTeapot)
 	}))
@@ -128,7 +128,7 @@ func TestAccessLogHasNoQueryAndTheRequestIDOfTheAnswer(t *testing.T) {
 
 func TestPanicIsA500AndTheServerGoesOn(t *testing.T) {
 	t.Parallel()
-	h := httpserve.Access(slog.New(slog.DiscardHandler), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := httpserve.Access(slog.New(slog.DiscardHandler), true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/panic" {
 			panic("boom")
 		}
