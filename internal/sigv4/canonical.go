@@ -115,14 +115,14 @@ func appendQuery(b []byte, query string) ([]byte, bool) {
 		if buf, ok = appendReescaped(buf, name, false, true); !ok {
 			return b, false
 		}
-		if string(buf[p.start:]) == "X-Amz-Signature" {
-			buf = buf[:p.start]
-			continue
-		}
 		p.eq = len(buf)
 		buf = append(buf, '=')
 		if buf, ok = appendReescaped(buf, value, false, true); !ok {
 			return b, false
+		}
+		if string(buf[p.start:p.eq]) == "X-Amz-Signature" {
+			buf = buf[:p.start]
+			continue
 		}
 		p.end = len(buf)
 		pairs = append(pairs, p)

@@ -42,6 +42,7 @@ type chunkReader struct {
 	announced []string
 	left      int64 // of the announced length
 	inChunk   int64 // left of the current chunk
+	trailer   http.Header
 	err       error
 
 	mac      hash.Hash // keyed with the signing key
@@ -126,7 +127,11 @@ func (c *chunkReader) begin() error {
 	if err != nil {
 		return err
 	}
-	return c.drained()
+	if err := c.drained(); err != nil {
+		return err
+	}
+	c.auth.trailer = c.trailer
+	return io.EOF
 }
 
 // header reads "size[;chunk-signature=...]\r\n".
@@ -217,7 +222,7 @@ func (c *chunkReader) readTrailer() error {
 	sealed, blank := false, 0
 	for {
 		line, err := c.line(ErrMalformedTrailer)
-		if sealed && errors.Is(err, io.ErrUnexpectedEOF) && len(line) == 0 {
+		if sealed && len(line) == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
 			break // the signature has vouched for everything
 		}
 		if err != nil {
@@ -267,7 +272,9 @@ func (c *chunkReader) readTrailer() error {
 			_, _ = c.src.Discard(2)
 		}
 	}
-	c.auth.trailer = trailer
+	if len(trailer) > 0 {
+		c.trailer = trailer
+	}
 	return nil
 }
 
@@ -314,16 +321,16 @@ func (c *chunkReader) crlf() error {
 	return nil
 }
 
-// drained is io.EOF where nothing follows the body.
+// drained makes sure that nothing follows the body.
 func (c *chunkReader) drained() error {
-	_, err := c.src.ReadByte()
-	switch {
+	switch _, err := c.src.ReadByte(); {
 	case err == nil:
 		return invalidChunk("there are bytes behind the last chunk")
-	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-		return io.EOF
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return readError(err)
 	}
-	return readError(err)
 }
 
 // readError makes an end of the source what it is here: a body cut short.

@@ -76,7 +76,10 @@ func (v *Verifier) Verify(r *http.Request) (*Auth, error) {
 	if a.key, err = v.Keys(r.Context(), c.Scope); err != nil {
 		return nil, keyError(err, c.AccessKey)
 	}
-	return a, a.checkSignature(r, &c)
+	if err := a.checkSignature(r, &c); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // VerifyPolicy checks the signature of a POST policy: credential, date and
@@ -259,8 +262,10 @@ func checkUnsigned(r *http.Request, c *claim) error {
 		if len(name) < 6 || !strings.EqualFold(name[:6], "x-amz-") || c.signs(name) > 0 {
 			continue
 		}
-		if strings.EqualFold(name, "x-amz-content-sha256") && !(c.presigned && strings.HasPrefix(r.Header.Get(name), "STREAMING-")) {
-			continue
+		if strings.EqualFold(name, "x-amz-content-sha256") {
+			if !c.presigned || !strings.HasPrefix(r.Header.Get(name), "STREAMING-") {
+				continue
+			}
 		}
 		unsigned = append(unsigned, strings.ToLower(name))
 	}
