@@ -1,0 +1,50 @@
+package fetch
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+// Timeouts bound the steps of an attempt.
+type Timeouts struct {
+	Dial   time.Duration // connecting, and again for the TLS handshake
+	Header time.Duration // from the request to the header of its answer
+	Idle   time.Duration // between two reads of a body
+}
+
+// defaultTimeouts suit a node whose upstream is an origin. A node in front of
+// such a node must wait longer for a header, or it would give up on an upstream
+// that is just trying its second origin.
+func defaultTimeouts() Timeouts {
+	return Timeouts{Dial: 2 * time.Second, Header: 5 * time.Second, Idle: 10 * time.Second}
+}
+
+func (t Timeouts) orDefault() Timeouts {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	d := defaultTimeouts()
+	or(&t.Dial, d.Dial)
+	or(&t.Header, d.Header)
+	or(&t.Idle, d.Idle)
+	return t
+}
+
+// newTransport returns a transport for hops between nodes: many connections
+// kept to few hosts, direct, bytes as they are.
+func newTransport(t Timeouts) *http.Transport {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    t.Dial,
+		ResponseHeaderTimeout:  t.Header,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    128,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		ReadBufferSize:         64 << 10,
+	}
+}

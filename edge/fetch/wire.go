@@ -1,0 +1,71 @@
+package fetch
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// parseContentRange reads "bytes first-last/size". A size that is unknown is
+// refused: a slice must know where the object ends.
+func parseContentRange(h string) (first, last, size int64, ok bool) {
+	h, ok = strings.CutPrefix(h, "bytes ")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	span, total, ok := strings.Cut(h, "/")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	a, b, ok := strings.Cut(span, "-")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	var oks [3]bool
+	first, oks[0] = parseSize(a)
+	last, oks[1] = parseSize(b)
+	size, oks[2] = parseSize(total)
+	if oks != [3]bool{true, true, true} || first > last || last >= size {
+		return 0, 0, 0, false
+	}
+	return first, last, size, true
+}
+
+// parseSize reads digits only: no sign, no space.
+func parseSize(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil
+}
+
+// escapePath escapes every byte that S3 escapes in a canonical URI, so that
+// what goes over the wire is what is signed.
+func escapePath(p string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.Grow(len(p) + 16)
+	for i := range len(p) {
+		switch c := p[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9',
+			c == '-', c == '_', c == '.', c == '~', c == '/':
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}
+
+// errorCode reads an S3 error document and returns its code, or "". It reads to
+// the end of what is short, so that the connection can be used again.
+func errorCode(r io.Reader) string {
+	doc, _ := io.ReadAll(io.LimitReader(r, 8<<10)) // what came may suffice
+	_, rest, _ := bytes.Cut(doc, []byte("<Code>"))
+	code, _, found := bytes.Cut(rest, []byte("</Code>"))
+	if !found || len(code) > 64 {
+		return ""
+	}
+	return string(code)
+}
