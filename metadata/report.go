@@ -152,8 +152,8 @@ type Report struct {
 
 // ReportRow is one row: a tier, or a tier within a region, node, bucket or
 // class. Tiers lists edge, regional and origin, in this order and also where
-// they had no requests; the groups list only what was counted, and for a group
-// with requests at an edge all three, since each has a share of them.
+// they had no requests; the groups leave out tiers that have neither requests
+// nor a share.
 type ReportRow struct {
 	Tier   string `json:"tier"`
 	Region string `json:"region,omitempty"`

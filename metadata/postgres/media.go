@@ -1,0 +1,211 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"meridian/metadata"
+)
+
+// mediaColumns are as scanMedia reads them, of media m joined with bucket b.
+const mediaColumns = `m.id, b.name, m.key, m.kind, m.version_id, m.size, m.etag, m.content_type, m.blob, m.regions,
+	m.title, m.description, m.tags, m.width, m.height, m.duration, m.codecs, m.taken_at, m.state, m.error,
+	m.views, m.created, m.updated`
+
+func scanMedia(row pgx.CollectableRow) (metadata.Media, error) {
+	var m metadata.Media
+	err := row.Scan(&m.ID, &m.Bucket, &m.Key, &m.Kind, &m.VersionID, &m.Size, &m.ETag, &m.ContentType, &m.Blob,
+		&m.Regions, &m.Title, &m.Description, &m.Tags, &m.Width, &m.Height, &m.Duration, &m.Codecs, &m.TakenAt,
+		&m.State, &m.Error, &m.Views, &m.Created, &m.Updated)
+	return m, err
+}
+
+// oneMedia runs a query for at most one record.
+func oneMedia(ctx context.Context, db querier, sql string, args ...any) (metadata.Media, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return metadata.Media{}, err
+	}
+	m, err := pgx.CollectExactlyOneRow(rows, scanMedia)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return metadata.Media{}, metadata.ErrNoSuchMedia
+	}
+	return m, err
+}
+
+// UpsertMedia implements metadata.MediaRecords. Where there is no record yet,
+// an advisory lock on the key makes others who find none wait: change is called
+// once, with what is there.
+func (s *Store) UpsertMedia(ctx context.Context, bucket, key string, change func(*metadata.Media) error) (metadata.Media, error) {
+	var m metadata.Media
+	if err := metadata.CheckKey(key); err != nil {
+		return m, fmt.Errorf("upsert media %s/%s: %w", bucket, key, err)
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		var bucketID int64
+		err = tx.QueryRow(ctx, `SELECT id FROM bucket WHERE name = $1`, bucket).Scan(&bucketID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return metadata.ErrNoSuchBucket
+		}
+		if err != nil {
+			return err
+		}
+		if m, err = lockMediaOf(ctx, tx, bucketID, key); errors.Is(err, metadata.ErrNoSuchMedia) {
+			if _, err = tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint::int, hashtext($2))`, bucketID%(1<<31), key); err != nil {
+				return err
+			}
+			m, err = lockMediaOf(ctx, tx, bucketID, key)
+		}
+		switch {
+		case errors.Is(err, metadata.ErrNoSuchMedia):
+			m, err = insertMedia(ctx, tx, bucketID, bucket, key, change)
+			return err
+		case err != nil:
+			return err
+		}
+		m, err = updateMedia(ctx, tx, m, change)
+		return err
+	})
+	if err != nil {
+		return metadata.Media{}, fmt.Errorf("upsert media %s/%s: %w", bucket, key, err)
+	}
+	return m, nil
+}
+
+func lockMediaOf(ctx context.Context, tx pgx.Tx, bucketID int64, key string) (metadata.Media, error) {
+	return oneMedia(ctx, tx, `
+		SELECT `+mediaColumns+` FROM media m JOIN bucket b ON b.id = m.bucket_id
+		 WHERE m.bucket_id = $1 AND m.key = $2 FOR UPDATE OF m`, bucketID, key)
+}
+
+func insertMedia(ctx context.Context, tx pgx.Tx, bucketID int64, bucket, key string, change func(*metadata.Media) error) (metadata.Media, error) {
+	m := metadata.Media{Bucket: bucket, Key: key}
+	if err := change(&m); err != nil {
+		return m, err
+	}
+	m.Bucket, m.Key, m.Views = bucket, key, 0
+	if err := m.Check(); err != nil {
+		return m, err
+	}
+	if m.ID == "" {
+		id, err := newULID()
+		if err != nil {
+			return m, err
+		}
+		m.ID = id
+	}
+	m, err := oneMedia(ctx, tx, `
+		WITH m AS (
+		     INSERT INTO media (id, bucket_id, key, kind, version_id, size, etag, content_type, blob, regions, title,
+		                        description, tags, width, height, duration, codecs, taken_at, state, error)
+		     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		     RETURNING *)
+		SELECT `+mediaColumns+` FROM m JOIN bucket b ON b.id = m.bucket_id`,
+		append([]any{m.ID, bucketID, m.Key}, mediaValues(m)...)...)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "23503" {
+		return m, metadata.ErrNoSuchBucket // deleted meanwhile
+	}
+	return m, err
+}
+
+// updateMedia changes a record whose row is locked.
+func updateMedia(ctx context.Context, tx pgx.Tx, old metadata.Media, change func(*metadata.Media) error) (metadata.Media, error) {
+	m := old
+	if err := change(&m); err != nil {
+		return m, err
+	}
+	m.ID, m.Bucket, m.Key = old.ID, old.Bucket, old.Key
+	if err := m.Check(); err != nil {
+		return m, err
+	}
+	return oneMedia(ctx, tx, `
+		WITH m AS (
+		     UPDATE media SET kind = $2, version_id = $3, size = $4, etag = $5, content_type = $6, blob = $7,
+		            regions = $8, title = $9, description = $10, tags = $11, width = $12, height = $13,
+		            duration = $14, codecs = $15, taken_at = $16, state = $17, error = $18,
+		            updated = greatest(updated, now())
+		      WHERE id = $1 RETURNING *)
+		SELECT `+mediaColumns+` FROM m JOIN bucket b ON b.id = m.bucket_id`,
+		append([]any{m.ID}, mediaValues(m)...)...)
+}
+
+// mediaValues are the columns that callers may change, from kind to error.
+func mediaValues(m metadata.Media) []any {
+	return []any{m.Kind, m.VersionID, m.Size, m.ETag, m.ContentType, m.Blob, textList(m.Regions), m.Title,
+		m.Description, textList(m.Tags), m.Width, m.Height, m.Duration, textList(m.Codecs), m.TakenAt, m.State, m.Error}
+}
+
+// textList makes a list that is missing an empty one.
+func textList(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// Media implements metadata.MediaRecords.
+func (s *Store) Media(ctx context.Context, id string) (metadata.Media, error) {
+	if !isText(id) {
+		return metadata.Media{}, fmt.Errorf("media %q: %w", id, metadata.ErrNoSuchMedia)
+	}
+	m, err := oneMedia(ctx, s.pool, `
+		SELECT `+mediaColumns+` FROM media m JOIN bucket b ON b.id = m.bucket_id WHERE m.id = $1`, id)
+	if err != nil {
+		return metadata.Media{}, fmt.Errorf("media %q: %w", id, err)
+	}
+	return m, nil
+}
+
+// UpdateMedia implements metadata.MediaRecords.
+func (s *Store) UpdateMedia(ctx context.Context, id string, change func(*metadata.Media) error) (metadata.Media, error) {
+	if !isText(id) {
+		return metadata.Media{}, fmt.Errorf("update media %q: %w", id, metadata.ErrNoSuchMedia)
+	}
+	var m metadata.Media
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		m, err = oneMedia(ctx, tx, `
+			SELECT `+mediaColumns+` FROM media m JOIN bucket b ON b.id = m.bucket_id WHERE m.id = $1 FOR UPDATE OF m`, id)
+		if err != nil {
+			return err
+		}
+		m, err = updateMedia(ctx, tx, m, change)
+		return err
+	})
+	if err != nil {
+		return metadata.Media{}, fmt.Errorf("update media %q: %w", id, err)
+	}
+	return m, nil
+}
+
+// DeleteMedia implements metadata.MediaRecords.
+func (s *Store) DeleteMedia(ctx context.Context, id string) error {
+	if !isText(id) {
+		return fmt.Errorf("delete media %q: %w", id, metadata.ErrNoSuchMedia)
+	}
+	tag, err := s.pool.Exec(ctx, `DELETE FROM media WHERE id = $1`, id)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = metadata.ErrNoSuchMedia
+	}
+	if err != nil {
+		return fmt.Errorf("delete media %q: %w", id, err)
+	}
+	return nil
+}
+
+// DropMedia implements metadata.MediaRecords. A record that names no version
+// was announced for an object that is still to come, and stays.
+func (s *Store) DropMedia(ctx context.Context, bucket, key, versionID string) error {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM media m USING bucket b
+		 WHERE b.name = $1 AND m.bucket_id = b.id AND m.key = $2 AND m.version_id <> '' AND m.version_id <= $3`,
+		bucket, key, versionID)
+	if err != nil {
+		return fmt.Errorf("drop media %s/%s: %w", bucket, key, err)
+	}
+	return nil
+}
