@@ -1,0 +1,235 @@
+package s3api
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"meridian/internal/sigv4"
+	"meridian/metadata"
+)
+
+// maxBuckets is the greatest page of ListBuckets.
+const maxBuckets = 10_000
+
+// listBuckets lists all buckets: every key may use every bucket.
+func (c *call) listBuckets() error {
+	limit, err := c.limit("max-buckets", maxBuckets, 1)
+	if err != nil {
+		return err
+	}
+	after, err := c.token("continuation-token")
+	if err != nil {
+		return err
+	}
+	prefix, region := c.query.Get("prefix"), c.query.Get("bucket-region")
+	d := newDocument("ListAllMyBucketsResult")
+	c.writeOwner(d, "Owner", c.who.user)
+	d.start("Buckets")
+	count, last, more := 0, "", false
+	for b, err := range c.opts.Catalog.Buckets(c.r.Context(), "") {
+		if err != nil {
+			return err
+		}
+		if b.Name <= after || !strings.HasPrefix(b.Name, prefix) || region != "" && region != b.Region {
+			continue
+		}
+		if count == limit {
+			more = true
+			break
+		}
+		d.start("Bucket")
+		d.elem("Name", b.Name)
+		d.time("CreationDate", b.Created)
+		d.elem("BucketRegion", b.Region)
+		d.end("Bucket")
+		count, last = count+1, b.Name
+	}
+	d.end("Buckets")
+	d.optional("Prefix", prefix)
+	if more {
+		d.elem("ContinuationToken", encodeToken(last))
+	}
+	return c.w.sendXML(http.StatusOK, d)
+}
+
+// createBucketRequest is the body of CreateBucket.
+type createBucketRequest struct {
+	LocationConstraint string    `xml:"LocationConstraint"`
+	Location           *struct{} `xml:"Location"`
+	Bucket             *struct{} `xml:"Bucket"`
+	Tags               *struct{} `xml:"Tags"`
+}
+
+// createBucket makes a bucket whose home is the region named in the body, or
+// ours.
+func (c *call) createBucket() error {
+	visibility, err := c.bucketACLHeader()
+	if err != nil {
+		return err
+	}
+	if strings.EqualFold(c.header("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
+		return refuse(notImplemented, "").with("Header", "x-amz-bucket-object-lock-enabled")
+	}
+	if o := c.header("X-Amz-Object-Ownership"); o != "" && o != "BucketOwnerEnforced" && o != "BucketOwnerPreferred" && o != "ObjectWriter" {
+		return badArgument("x-amz-object-ownership", asUTF8(o), "Invalid x-amz-object-ownership header: %s", asUTF8(o))
+	}
+	region, err := c.readLocation()
+	if err != nil {
+		return err
+	}
+	if visibility == "" {
+		visibility = metadata.Private
+	}
+	_, err = c.opts.Catalog.CreateBucket(c.r.Context(), metadata.Bucket{
+		Name: c.bucket, Region: region, Visibility: visibility, Owner: c.who.user,
+		Placement: metadata.Placement{"home"}, Created: c.opts.Now().UTC(),
+	})
+	if errors.Is(err, metadata.ErrBucketExists) {
+		return c.bucketExists(err)
+	}
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", "/"+c.bucket)
+	c.w.Header().Set("Content-Length", "0")
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (c *call) bucketExists(err error) error {
+	b, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if lookup == nil && b.Owner == c.who.user {
+		return because(bucketAlreadyOwnedByYou, err)
+	}
+	return because(bucketAlreadyExists, err)
+}
+
+func (c *call) readLocation() (string, error) {
+	data, err := c.readOptionalBody(smallXML)
+	if err != nil || len(data) == 0 {
+		return c.opts.Region, err
+	}
+	var req createBucketRequest
+	root := "CreateBucketConfiguration"
+	if err := parseXML(data, root, &req); err != nil {
+		return "", err
+	}
+	if req.Location != nil || req.Bucket != nil || req.Tags != nil {
+		return "", notImplemented // directory buckets, tags at creation
+	}
+	region := strings.TrimSpace(req.LocationConstraint)
+	switch {
+	case region == "", region == sigv4.DefaultRegion:
+		return c.opts.Region, nil // what tools say that were told of no region
+	case !slices.Contains(c.opts.Regions(), region):
+		return "", refuse(invalidLocationConstraint, "").with("LocationConstraint", region)
+	}
+	return region, nil
+}
+
+// readOptionalBody reads a small body that may be missing altogether.
+func (c *call) readOptionalBody(limit int64) ([]byte, error) {
+	if c.r.ContentLength == 0 || c.r.Body == nil || c.r.Body == http.NoBody {
+		return nil, nil
+	}
+	return c.readAll(limit, digestAllowed)
+}
+
+// headBucket tells that a bucket exists, and where.
+func (c *call) headBucket() error {
+	b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("X-Amz-Bucket-Region", b.Region)
+	h.Set("X-Amz-Access-Point-Alias", "false")
+	h.Set("Content-Type", "application/xml")
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (c *call) deleteBucket() error {
+	if err := c.opts.Catalog.DeleteBucket(c.r.Context(), c.bucket); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (c *call) getBucketLocation() error {
+	b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return err
+	}
+	d := newDocument("LocationConstraint")
+	escapeXML(&d.buf, b.Region)
+	return c.w.sendXML(http.StatusOK, d)
+}
+
+func (c *call) getBucketVersioning() error {
+	b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return err
+	}
+	d := newDocument("VersioningConfiguration")
+	d.optional("Status", b.Versioning)
+	return c.w.sendXML(http.StatusOK, d)
+}
+
+func (c *call) putBucketVersioning() error {
+	var req struct {
+		Status    string `xml:"Status"`
+		MFADelete string `xml:"MfaDelete"`
+	}
+	if err := c.readXML(smallXML, digestAllowed, "VersioningConfiguration", &req); err != nil {
+		return err
+	}
+	switch {
+	case req.MFADelete == "Enabled":
+		return notImplemented
+	case req.MFADelete != "" && req.MFADelete != "Disabled",
+		req.Status != metadata.VersioningEnabled && req.Status != metadata.VersioningSuspended:
+		return malformedXML
+	}
+	_, err := c.opts.Catalog.UpdateBucket(c.r.Context(), c.bucket, func(b *metadata.Bucket) error {
+		b.Versioning = req.Status
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.versioning.forget(c.bucket)
+	c.w.Header().Set("Content-Length", "0")
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// limit is a number in the query, at most most.
+func (c *call) limit(name string, most, least int) (int, error) {
+	s := c.query.Get(name)
+	if s == "" {
+		return most, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	switch {
+	case err != nil:
+		return 0, badArgument(name, s, "Provided %s not an integer or within integer range", name)
+	case n < int64(least) || n > 1<<31-1:
+		return 0, badArgument(name, s, "Argument %s must be an integer between %d and 2147483647", camel(name), least)
+	}
+	return min(int(n), most), nil
+}
+
+// camel is the name under which AWS speaks of a query parameter: maxKeys of
+// max-keys.
+func camel(name string) string {
+	first, rest, ok := strings.Cut(name, "-")
+	if !ok || rest == "" {
+		return name
+	}
+	return first + strings.ToUpper(rest[:1]) + rest[1:]
+}

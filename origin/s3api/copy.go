@@ -1,0 +1,216 @@
+package s3api
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"meridian/internal/checksum"
+	"meridian/metadata"
+	"meridian/origin"
+)
+
+// parseCopySource reads x-amz-copy-source: [/]bucket/key[?versionId=id], where
+// bucket and key are URL-encoded.
+func parseCopySource(s string) (metadata.Ref, error) {
+	path, query, hasQuery := strings.Cut(s, "?")
+	var ref metadata.Ref
+	if hasQuery {
+		q, err := url.ParseQuery(query)
+		if err != nil || len(q) != 1 || len(q["versionId"]) != 1 || q.Get("versionId") == "" {
+			return ref, badArgument("x-amz-copy-source", asUTF8(s), "Unsupported copy source parameter.")
+		}
+		ref.VersionID = q.Get("versionId")
+	}
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source encoding.")
+	}
+	var ok bool
+	ref.Bucket, ref.Key, ok = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if !ok || ref.Bucket == "" || ref.Key == "" {
+		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+	}
+	if metadata.CheckBucketName(ref.Bucket) != nil {
+		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source bucket name")
+	}
+	if metadata.CheckKey(ref.Key) != nil {
+		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source object key")
+	}
+	return ref, nil
+}
+
+// copySource finds the source of a copy and checks its conditions.
+func (c *call) copySource() (metadata.Version, error) {
+	ref, err := parseCopySource(c.header("X-Amz-Copy-Source"))
+	if err != nil {
+		return metadata.Version{}, err
+	}
+	v, err := c.opts.Objects.Stat(c.r.Context(), ref)
+	switch {
+	case errors.Is(err, metadata.ErrNoSuchBucket):
+		return v, because(noSuchBucket, err).with("BucketName", ref.Bucket)
+	case errors.Is(err, metadata.ErrNoSuchKey):
+		return v, because(noSuchKey, err).with("Key", ref.Key)
+	case errors.Is(err, metadata.ErrNoSuchVersion):
+		return v, because(noSuchVersion, err).with("Key", ref.Key).with("VersionId", ref.VersionID)
+	case errors.Is(err, metadata.ErrDeleteMarker):
+		return v, refuse(invalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
+	case err != nil:
+		return v, err
+	}
+	if !v.Null || ref.VersionID != "" {
+		c.w.Header().Set("X-Amz-Copy-Source-Version-Id", v.VersionID())
+	}
+	h := http.Header{}
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		if value := c.header("X-Amz-Copy-Source-" + name); value != "" {
+			h.Set(name, value)
+		}
+	}
+	p := readPreconditions(h)
+	p.neverUnchanged = true
+	return v, p.check(&v)
+}
+
+// copyObject makes a new version of another one's bytes.
+func (c *call) copyObject() error {
+	if c.r.ContentLength > 0 {
+		return refuse(invalidRequest, "A copy request takes no body")
+	}
+	own, err := c.template()
+	if err != nil {
+		return err
+	}
+	cond, err := c.writeCond()
+	if err != nil {
+		return err
+	}
+	bucket, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return err
+	}
+	if err := c.checkObjectACL(&bucket); err != nil {
+		return err
+	}
+	src, err := c.copySource()
+	if err != nil {
+		return err
+	}
+	if src.Size > MaxPutSize {
+		return refuse(invalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
+	}
+	dst, err := c.copyTemplate(&src, own)
+	if err != nil {
+		return err
+	}
+	algs, err := c.copyAlgorithms(&src)
+	if err != nil {
+		return err
+	}
+	dst.ChecksumType = fullObject
+	v, err := c.opts.Objects.Copy(c.r.Context(), src, origin.PutInput{
+		Template: dst, Size: src.Size, Algorithms: algs, Cond: cond,
+	})
+	if err != nil {
+		return err
+	}
+	c.writeNewVersion(&v, &bucket)
+	d := newDocument("CopyObjectResult")
+	d.time("LastModified", v.Modified)
+	d.etag(v.ETag)
+	writeChecksumElements(d, v.Checksums, v.ChecksumType)
+	return c.w.sendXML(http.StatusOK, d)
+}
+
+// copyTemplate is what the copy carries: what the source has or what the
+// request says, by the two directives.
+func (c *call) copyTemplate(src *metadata.Version, own metadata.Version) (metadata.Version, error) {
+	replaceMeta, err := c.directive("X-Amz-Metadata-Directive")
+	if err != nil {
+		return own, err
+	}
+	replaceTags, err := c.directive("X-Amz-Tagging-Directive")
+	if err != nil {
+		return own, err
+	}
+	if c.header("X-Amz-Tagging") != "" && !replaceTags {
+		return own, badArgument("x-amz-tagging", "", "x-amz-tagging is only considered where x-amz-tagging-directive is REPLACE")
+	}
+	same := src.Bucket == c.bucket && src.Key == c.key
+	newClass := c.header("X-Amz-Storage-Class") != "" && own.StorageClass != storageClassOf(src.StorageClass)
+	if same && !replaceMeta && !newClass && src.Latest && !c.namesVersion() {
+		return own, refuse(invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
+	dst := own
+	if !replaceMeta {
+		dst.ContentType, dst.ContentEncoding = src.ContentType, src.ContentEncoding
+		dst.ContentDisposition, dst.ContentLanguage = src.ContentDisposition, src.ContentLanguage
+		dst.CacheControl, dst.Expires = src.CacheControl, src.Expires
+		dst.Headers, dst.UserMetadata = maps.Clone(src.Headers), maps.Clone(src.UserMetadata)
+	}
+	if !replaceTags {
+		dst.Tags = maps.Clone(src.Tags)
+	}
+	return dst, nil
+}
+
+func (c *call) namesVersion() bool { return strings.Contains(c.header("X-Amz-Copy-Source"), "?") }
+
+func (c *call) directive(name string) (replace bool, err error) {
+	switch s := c.header(name); s {
+	case "", "COPY":
+		return false, nil
+	case "REPLACE":
+		return true, nil
+	default:
+		return false, badArgument(strings.ToLower(name), asUTF8(s), "Unknown %s.", strings.ToLower(name[len("X-Amz-"):]))
+	}
+}
+
+// copyAlgorithms are the checksums that the copy gets: the one asked for, else
+// those of the source, else the default.
+func (c *call) copyAlgorithms(src *metadata.Version) ([]checksum.Algorithm, error) {
+	if name := c.header("X-Amz-Checksum-Algorithm"); name != "" {
+		alg, err := parseAlgorithm(name)
+		return []checksum.Algorithm{checksum.MD5, alg}, err
+	}
+	algs := []checksum.Algorithm{checksum.MD5}
+	for _, name := range slices.Sorted(maps.Keys(src.Checksums)) {
+		if alg, ok := checksum.Parse(name); ok {
+			algs = append(algs, alg)
+		}
+	}
+	if len(algs) == 1 {
+		algs = append(algs, checksum.CRC64NVME)
+	}
+	return algs, nil
+}
+
+func parseAlgorithm(name string) (checksum.Algorithm, error) {
+	alg, ok := checksum.Parse(strings.ToLower(name))
+	if !ok {
+		return "", refuse(invalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+	}
+	return alg, nil
+}
+
+// checksumElements are the XML names of checksums.
+var checksumElements = map[string]string{
+	"crc32": "ChecksumCRC32", "crc32c": "ChecksumCRC32C", "crc64nvme": "ChecksumCRC64NVME",
+	"sha1": "ChecksumSHA1", "sha256": "ChecksumSHA256",
+}
+
+func writeChecksumElements(d *document, sums map[string]string, kind string) {
+	for _, alg := range slices.Sorted(maps.Keys(sums)) {
+		if name := checksumElements[alg]; name != "" {
+			d.elem(name, sums[alg])
+		}
+	}
+	if len(sums) > 0 {
+		d.optional("ChecksumType", kind)
+	}
+}

@@ -1,0 +1,152 @@
+package s3api
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"meridian/metadata"
+)
+
+// remove deletes one version. That there was none is no error to S3, unless the
+// client said what there should be.
+func (c *call) remove(ref metadata.Ref, cond metadata.Cond) (metadata.Version, error) {
+	v, err := c.opts.Objects.Delete(c.r.Context(), ref, cond)
+	missing := errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrNoSuchVersion)
+	if missing && len(cond.IfMatch) == 0 {
+		return metadata.Version{}, nil
+	}
+	return v, err
+}
+
+// deleteRequest is the body of DeleteObjects.
+type deleteRequest struct {
+	Quiet   bool           `xml:"Quiet"`
+	Objects []deleteTarget `xml:"Object"`
+}
+
+type deleteTarget struct {
+	Key              string  `xml:"Key"`
+	VersionID        string  `xml:"VersionId"`
+	ETag             *string `xml:"ETag"`
+	LastModifiedTime *string `xml:"LastModifiedTime"`
+	Size             *string `xml:"Size"`
+}
+
+// deleteParallel is how many of the keys of one DeleteObjects are removed at
+// once: each is a transaction that waits for its log record.
+const deleteParallel = 8
+
+type deleteResult struct {
+	version metadata.Version
+	err     error
+}
+
+// deleteObjects removes up to a thousand keys, each by itself: one that fails
+// does not keep the others.
+func (c *call) deleteObjects() error {
+	var req deleteRequest
+	if err := c.readXML(greatXML, digestRequired, "Delete", &req); err != nil {
+		return err
+	}
+	if len(req.Objects) == 0 || len(req.Objects) > maxDelete {
+		return malformedXML
+	}
+	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
+		return err
+	}
+	results := c.deleteAll(req.Objects)
+	if err := c.r.Context().Err(); err != nil {
+		return err
+	}
+	d := newDocument("DeleteResult")
+	for i := range results {
+		c.writeDeleted(d, &req.Objects[i], &results[i], req.Quiet)
+	}
+	return c.w.sendXML(http.StatusOK, d)
+}
+
+// deleteAll removes the targets. Entries for the same key keep their order.
+func (c *call) deleteAll(targets []deleteTarget) []deleteResult {
+	results := make([]deleteResult, len(targets))
+	byKey := map[string][]int{}
+	var order []string
+	for i, t := range targets {
+		if _, seen := byKey[t.Key]; !seen {
+			order = append(order, t.Key)
+		}
+		byKey[t.Key] = append(byKey[t.Key], i)
+	}
+	var group errgroup.Group
+	group.SetLimit(deleteParallel)
+	var mu sync.Mutex // of the greatest Seq
+	var last metadata.Version
+	for _, key := range order {
+		group.Go(func() error {
+			for _, i := range byKey[key] {
+				results[i] = c.deleteOne(&targets[i])
+				mu.Lock()
+				if results[i].err == nil && results[i].version.Seq.Compare(last.Seq) > 0 {
+					last = results[i].version
+				}
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return nil: errors belong to their key
+	c.writeWritten(&last)
+	return results
+}
+
+func (c *call) deleteOne(t *deleteTarget) deleteResult {
+	if t.LastModifiedTime != nil || t.Size != nil {
+		return deleteResult{err: notImplemented} // conditions of directory buckets
+	}
+	if err := checkKey(t.Key); err != nil {
+		return deleteResult{err: err}
+	}
+	var cond metadata.Cond
+	if t.ETag != nil {
+		cond.IfMatch = splitETags(*t.ETag)
+		if len(cond.IfMatch) == 0 {
+			return deleteResult{err: preconditionFailed}
+		}
+	}
+	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: t.Key, VersionID: t.VersionID}, cond)
+	return deleteResult{v, err}
+}
+
+func (c *call) writeDeleted(d *document, t *deleteTarget, r *deleteResult, quiet bool) {
+	if r.err != nil {
+		f := failureOf(r.err)
+		if f.code == internalError {
+			c.opts.Log.Error("S3 request failed", "request_id", c.requestID, "op", c.opName(),
+				"bucket", c.bucket, "key", t.Key, "code", string(f.code), "err", r.err)
+		}
+		_, text := f.code.about()
+		if f.message != "" {
+			text = f.message
+		}
+		d.start("Error")
+		d.elem("Key", t.Key)
+		d.optional("VersionId", t.VersionID)
+		d.elem("Code", string(f.code))
+		d.elem("Message", text)
+		d.end("Error")
+		return
+	}
+	if quiet {
+		return
+	}
+	d.start("Deleted")
+	d.elem("Key", t.Key)
+	d.optional("VersionId", t.VersionID)
+	if r.version.DeleteMarker {
+		d.boolean("DeleteMarker", true)
+		d.elem("DeleteMarkerVersionId", r.version.VersionID())
+	}
+	d.end("Deleted")
+}

@@ -1,0 +1,172 @@
+package s3api
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"meridian/internal/checksum"
+	"meridian/internal/sigv4"
+)
+
+const checksumPrefix = "x-amz-checksum-"
+
+// digest is what a client says of the bytes that it sends: a Content-MD5, and
+// one checksum in a header or announced for the trailer.
+type digest struct {
+	md5       string // hex; "" where there is none
+	algorithm checksum.Algorithm
+	want      string // base64; "" until the trailer came, or where none is given
+	trailer   bool
+	auth      *sigv4.Auth
+}
+
+// hashSizes are the lengths of checksums in bytes.
+var hashSizes = map[checksum.Algorithm]int{
+	checksum.CRC32: 4, checksum.CRC32C: 4, checksum.CRC64NVME: 8, checksum.SHA1: 20, checksum.SHA256: 32,
+}
+
+// readDigest reads the headers about the body and refuses malformed ones before
+// a byte of the body is read.
+func (c *call) readDigest() (*digest, error) {
+	d := &digest{auth: c.auth}
+	if values := c.r.Header.Values("Content-Md5"); len(values) > 0 {
+		sum, err := base64.StdEncoding.DecodeString(values[0])
+		if err != nil || len(sum) != 16 || len(values) > 1 {
+			return nil, refuse(invalidDigest, "").with("Content-MD5", asUTF8(values[0]))
+		}
+		d.md5 = hex.EncodeToString(sum)
+	}
+	if err := d.readHeaders(c); err != nil {
+		return nil, err
+	}
+	if err := d.readTrailerName(c.r.Header); err != nil {
+		return nil, err
+	}
+	return d, d.checkSDK(c.header("X-Amz-Sdk-Checksum-Algorithm"))
+}
+
+func (d *digest) readHeaders(c *call) error {
+	for alg, size := range hashSizes {
+		value := c.header(checksumPrefix + string(alg))
+		if value == "" {
+			continue
+		}
+		if d.algorithm != "" {
+			return refuse(invalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+		}
+		if err := checkSum(alg, size, value); err != nil {
+			return err
+		}
+		d.algorithm, d.want = alg, value
+	}
+	for name := range c.r.Header {
+		name = strings.ToLower(name)
+		alg, ok := strings.CutPrefix(name, checksumPrefix)
+		if !ok || alg == "type" || alg == "algorithm" || alg == "mode" {
+			continue
+		}
+		if _, known := hashSizes[checksum.Algorithm(alg)]; !known {
+			return refuse(invalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
+		}
+	}
+	return nil
+}
+
+// checkSum refuses what cannot be a checksum of the algorithm.
+func checkSum(alg checksum.Algorithm, size int, value string) error {
+	if sum, err := base64.StdEncoding.DecodeString(value); err != nil || len(sum) != size {
+		return refuse(invalidRequest, "Value for %s%s header is invalid.", checksumPrefix, alg)
+	}
+	return nil
+}
+
+func (d *digest) readTrailerName(h http.Header) error {
+	value := strings.ToLower(strings.TrimSpace(h.Get("X-Amz-Trailer")))
+	if value == "" {
+		return nil
+	}
+	name, ok := strings.CutPrefix(value, checksumPrefix)
+	alg, known := checksum.Parse(name)
+	if !ok || !known {
+		return refuse(invalidRequest, "The value specified in the x-amz-trailer header is not supported")
+	}
+	if d.algorithm != "" {
+		return refuse(invalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	}
+	d.algorithm, d.trailer = alg, true
+	return nil
+}
+
+// checkSDK holds x-amz-sdk-checksum-algorithm against the checksum that came.
+func (d *digest) checkSDK(name string) error {
+	if name == "" {
+		return nil
+	}
+	alg, ok := checksum.Parse(strings.ToLower(name))
+	switch {
+	case !ok:
+		return refuse(invalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+	case d.algorithm == "" && d.md5 == "":
+		return refuse(invalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
+	case d.algorithm != "" && alg != d.algorithm:
+		return refuse(invalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+	}
+	return nil
+}
+
+// algorithms is what has to be computed of the body: the client's choice, or
+// what S3 takes where there is none.
+func (d *digest) algorithms(fallback checksum.Algorithm) []checksum.Algorithm {
+	alg := d.algorithm
+	if alg == "" {
+		alg = fallback
+	}
+	algs := []checksum.Algorithm{checksum.MD5}
+	if alg != "" {
+		algs = append(algs, alg)
+	}
+	return algs
+}
+
+// verify compares what was announced with what came. It is called after the
+// last byte was read.
+func (d *digest) verify(sums map[string]string) error {
+	if d.md5 != "" && d.md5 != sums[string(checksum.MD5)] {
+		return refuse(badDigest, "").with("ExpectedDigest", hexToBase64(d.md5)).with("CalculatedDigest", hexToBase64(sums[string(checksum.MD5)]))
+	}
+	if d.trailer {
+		value := d.auth.Trailer().Get(checksumPrefix + string(d.algorithm))
+		if value == "" {
+			return because(malformedTrailer, fmt.Errorf("no %s%s in the trailer", checksumPrefix, d.algorithm))
+		}
+		if err := checkSum(d.algorithm, hashSizes[d.algorithm], value); err != nil {
+			return err
+		}
+		d.want = value
+	}
+	if d.want != "" && d.want != sums[string(d.algorithm)] {
+		return refuse(badDigest, "The %s you specified did not match the calculated checksum.", strings.ToUpper(string(d.algorithm)))
+	}
+	return nil
+}
+
+// writeChecksums tells of checksums in an answer.
+func writeChecksums(h http.Header, sums map[string]string, kind string) {
+	for alg, value := range sums {
+		h.Set(checksumPrefix+alg, value)
+	}
+	if len(sums) > 0 && kind != "" {
+		h.Set("X-Amz-Checksum-Type", kind)
+	}
+}
+
+func hexToBase64(s string) string {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return s
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}

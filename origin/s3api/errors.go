@@ -1,0 +1,152 @@
+package s3api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"meridian/internal/sigv4"
+	"meridian/metadata"
+	"meridian/origin/blob"
+	"meridian/upload"
+)
+
+// failure is an answer that is not a success: an S3 code with what this request
+// adds to it.
+type failure struct {
+	code    code
+	message string  // "": the standard text
+	fields  []field // further elements of the XML, in order
+	cause   error   // for the log; never told to the client
+}
+
+// field is a further element of an error's XML.
+type field struct{ name, value string }
+
+func (f *failure) Error() string {
+	s := string(f.code)
+	if f.message != "" {
+		s += ": " + f.message
+	}
+	if f.cause != nil {
+		s += ": " + f.cause.Error()
+	}
+	return s
+}
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// refuse is a failure with a text of its own.
+func refuse(c code, format string, args ...any) *failure {
+	return &failure{code: c, message: fmt.Sprintf(format, args...)}
+}
+
+// because is a failure with the standard text and a cause for the log.
+func because(c code, cause error) *failure { return &failure{code: c, cause: cause} }
+
+// with adds an element to the XML.
+func (f *failure) with(name, value string) *failure {
+	f.fields = append(f.fields, field{name, value})
+	return f
+}
+
+// badArgument is InvalidArgument with the elements that AWS adds.
+func badArgument(name, value, format string, args ...any) *failure {
+	return refuse(invalidArgument, format, args...).with("ArgumentName", name).with("ArgumentValue", value)
+}
+
+// sentinels maps the errors of the packages below to codes. The first that
+// matches counts.
+var sentinels = []struct {
+	err  error
+	code code
+	text string // "": the standard text
+}{
+	{metadata.ErrNoSuchBucket, noSuchBucket, ""},
+	{metadata.ErrBucketExists, bucketAlreadyExists, ""},
+	{metadata.ErrBucketNotEmpty, bucketNotEmpty, ""},
+	{metadata.ErrNoSuchKey, noSuchKey, ""},
+	{metadata.ErrNoSuchVersion, noSuchVersion, ""},
+	{metadata.ErrDeleteMarker, methodNotAllowed, ""},
+	{metadata.ErrNoSuchUpload, noSuchUpload, ""},
+	{metadata.ErrInvalidPart, invalidPart, ""},
+	{metadata.ErrPrecondition, preconditionFailed, ""},
+
+	{upload.ErrWrongRegion, illegalLocationConstraint, ""},
+
+	{os.ErrDeadlineExceeded, requestTimeout, ""},
+	{io.ErrUnexpectedEOF, incompleteBody, ""},
+	{blob.ErrSize, incompleteBody, ""},
+	{context.DeadlineExceeded, serviceUnavailable, ""},
+}
+
+// failureOf turns any error into the answer that it gets.
+func failureOf(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	var sig *sigv4.Error
+	if errors.As(err, &sig) {
+		return signatureFailure(sig, err)
+	}
+	var c code
+	if errors.As(err, &c) {
+		return &failure{code: c, cause: err}
+	}
+	for _, s := range sentinels {
+		if errors.Is(err, s.err) {
+			return &failure{code: s.code, message: s.text, cause: err}
+		}
+	}
+	if errors.Is(err, metadata.ErrInvalid) {
+		return &failure{code: invalidArgument, message: err.Error(), cause: err}
+	}
+	return because(internalError, err)
+}
+
+// signatureFailure is what S3 tells of a signature that it refuses. A read that
+// failed under the signature's reader is told by its own cause.
+func signatureFailure(sig *sigv4.Error, err error) *failure {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return because(requestTimeout, err)
+	}
+	f := &failure{code: code(sig.Code), message: sig.Message, cause: err}
+	if sig.AccessKey != "" {
+		f.with("AWSAccessKeyId", sig.AccessKey)
+	}
+	if sig.StringToSign != "" {
+		f.with("StringToSign", sig.StringToSign)
+	}
+	if sig.CanonicalRequest != "" {
+		f.with("CanonicalRequest", sig.CanonicalRequest)
+	}
+	if sig.Region != "" {
+		f.with("Region", sig.Region)
+	}
+	if sig.Headers != "" {
+		f.with("HeadersNotSigned", sig.Headers)
+	}
+	return f
+}
+
+// document is the XML of an error. It has no namespace.
+func (f *failure) document(resource, requestID, hostID string) []byte {
+	d := &document{root: "Error"}
+	d.buf.WriteString(xmlHeader + "<Error>")
+	_, text := f.code.about()
+	if f.message != "" {
+		text = f.message
+	}
+	d.elem("Code", string(f.code))
+	d.elem("Message", text)
+	for _, x := range f.fields {
+		d.elem(x.name, x.value)
+	}
+	d.elem("Resource", resource)
+	d.elem("RequestId", requestID)
+	d.elem("HostId", hostID)
+	return d.bytes()
+}

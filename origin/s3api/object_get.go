@@ -1,0 +1,186 @@
+package s3api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"meridian/internal/hop"
+	"meridian/metadata"
+)
+
+// find is the version that the request is about.
+func (c *call) find() (metadata.Version, error) {
+	ref := metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: c.query.Get("versionId")}
+	if c.query.Has("versionId") && ref.VersionID == "" {
+		return metadata.Version{}, badArgument("versionId", "", "Version id cannot be the empty string")
+	}
+	ctx := c.r.Context()
+	if want := c.r.Header.Get(hop.RequestVersion); want != "" && c.who.node {
+		// A cache asks for the version it has already told clients of, which
+		// may have been overwritten since.
+		ref.VersionID = want
+		v, err := c.opts.Objects.Stat(ctx, ref)
+		if errors.Is(err, metadata.ErrNoSuchVersion) || errors.Is(err, metadata.ErrNoSuchKey) {
+			v, err = c.opts.Catalog.LookupDropped(ctx, ref)
+		}
+		return v, err
+	}
+	v, err := c.opts.Objects.Stat(ctx, ref)
+	if v.DeleteMarker && (errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrDeleteMarker)) {
+		h := c.w.Header()
+		h.Set("X-Amz-Delete-Marker", "true")
+		h.Set("X-Amz-Version-Id", v.VersionID())
+		if errors.Is(err, metadata.ErrDeleteMarker) {
+			h.Set("Allow", http.MethodDelete)
+			h.Set("Last-Modified", v.Modified.UTC().Format(http.TimeFormat))
+		}
+	}
+	return v, err
+}
+
+// getObject answers GET and HEAD of an object.
+func (c *call) getObject() error {
+	c.sample.Local = true // unless the bytes come from elsewhere
+	v, err := c.find()
+	if err != nil {
+		return err
+	}
+	c.sample.Class = classOf(v.ContentType)
+	h := c.w.Header()
+	if c.who.node {
+		h.Set(hop.Version, v.ID)
+		h.Set(hop.Crc64, strconv.FormatUint(v.CRC64, 10))
+	}
+	if id := c.tellVersion(&v); id != "" {
+		h.Set("X-Amz-Version-Id", id)
+	}
+	c.writeValidators(&v)
+	if err := readPreconditions(c.r.Header).check(&v); err != nil {
+		return err
+	}
+	s, err := c.span(&v)
+	if err != nil {
+		return err
+	}
+	if err := c.writeObjectHeaders(&v); err != nil {
+		return err
+	}
+	c.writeSpan(&v, &s)
+	if c.r.Method == http.MethodHead || s.n == 0 {
+		c.w.WriteHeader(s.status)
+		return nil
+	}
+	return c.sendBody(&v, s)
+}
+
+// tellVersion is the version ID to answer with: none in a bucket that never had
+// versioning, unless the request named it.
+func (c *call) tellVersion(v *metadata.Version) string {
+	if !v.Null || c.query.Has("versionId") {
+		return v.VersionID()
+	}
+	if c.r.Header.Get(hop.RequestVersion) != "" && c.who.node {
+		return ""
+	}
+	// A bucket's versioning never goes back to "never", so an answer that is a
+	// second old at most leaves out a "null".
+	if state, err := c.versioning.get(c.r.Context(), c.bucket); err != nil || state == "" {
+		return ""
+	}
+	return v.VersionID()
+}
+
+// writeSpan sets the headers that depend on what part of the body is answered.
+func (c *call) writeSpan(v *metadata.Version, s *span) {
+	h := c.w.Header()
+	if s.n == 0 {
+		s.status = http.StatusOK // no byte has a place that Content-Range could tell
+	}
+	h.Set("Content-Length", strconv.FormatInt(s.n, 10))
+	if s.status == http.StatusPartialContent {
+		h.Set("Content-Range", s.contentRange(v.Size))
+	}
+	withChecksums := strings.EqualFold(c.header("X-Amz-Checksum-Mode"), "ENABLED")
+	switch {
+	case s.part > 0:
+		if len(v.Parts) > 0 {
+			h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(v.Parts)))
+		}
+		switch {
+		case !withChecksums:
+		case len(v.Parts) > 0:
+			writeChecksums(h, v.Parts[s.part-1].Checksums, v.ChecksumType)
+		default:
+			writeChecksums(h, v.Checksums, v.ChecksumType)
+		}
+	case withChecksums && s.n == v.Size:
+		writeChecksums(h, v.Checksums, v.ChecksumType)
+	}
+}
+
+// sendBody streams the bytes. Once the status is out, all that can be said of a
+// failure is to cut the connection: a clean end would pass for the whole body.
+func (c *call) sendBody(v *metadata.Version, s span) error {
+	body, local, err := c.open(v, s.off, s.n)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", v.Blob, err)
+	}
+	defer body.Close()
+	c.sample.Local = local
+	c.w.WriteHeader(s.status)
+	n, err := io.Copy(c.w, body)
+	if err == nil && n != s.n {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		c.logCut(v, s, n, err)
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+func (c *call) open(v *metadata.Version, off, n int64) (io.ReadCloser, bool, error) {
+	return c.opts.Objects.Open(c.r.Context(), *v, off, n)
+}
+
+// logCut tells of a body that was not sent whole. That the client left, or was
+// cut for stalling, is its own affair.
+func (c *call) logCut(v *metadata.Version, s span, n int64, err error) {
+	level := c.opts.Log.Error
+	if c.r.Context().Err() != nil || errors.Is(err, context.Canceled) || stalled(err) || isConnError(err) {
+		level = c.opts.Log.Debug
+	}
+	level("object cut short", "request_id", c.requestID, "bucket", v.Bucket, "key", v.Key,
+		"version", v.ID, "blob", v.Blob, "offset", s.off, "sent", n, "of", s.n, "err", err)
+}
+
+// ReadSample tells of one read of an object by another node, for the origin
+// tier of the hit report.
+type ReadSample struct {
+	Bucket string
+	Class  string // metadata.ClassPhoto, ...
+	// Local says that the answer came from this region alone: its blob store,
+	// or no bytes at all.
+	Local     bool
+	Bytes     int64 // of the body, as sent
+	FirstByte time.Duration
+	Status    int
+}
+
+// classOf is the class of a content type in the hit report.
+func classOf(contentType string) string {
+	kind, _, _ := strings.Cut(contentType, "/")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
+	case "image":
+		return metadata.ClassPhoto
+	case "video":
+		return metadata.ClassVideo
+	}
+	return metadata.ClassOther
+}

@@ -1,0 +1,145 @@
+package s3api
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"meridian/internal/checksum"
+	"meridian/metadata"
+	"meridian/origin"
+)
+
+// fullObject and composite are the checksum types of S3.
+const (
+	fullObject = "FULL_OBJECT"
+	composite  = "COMPOSITE"
+)
+
+// checkKey refuses what cannot be a key.
+func checkKey(key string) error {
+	err := metadata.CheckKey(key)
+	switch {
+	case err == nil:
+		return nil
+	case len(key) > metadata.MaxKeyLength:
+		return refuse(keyTooLong, "").with("Size", strconv.Itoa(len(key))).
+			with("MaxSizeAllowed", strconv.Itoa(metadata.MaxKeyLength))
+	case !utf8.ValidString(key):
+		return because(invalidURI, err)
+	}
+	return &failure{code: invalidArgument, message: err.Error(), cause: err}
+}
+
+// putOrCopyObject tells PutObject from CopyObject, which only a header does.
+func (c *call) putOrCopyObject() error {
+	if c.header("X-Amz-Copy-Source") != "" {
+		return c.copyObject()
+	}
+	return c.putObject()
+}
+
+// putObject stores the body as a new version. All that can be refused is
+// refused before the body is read.
+func (c *call) putObject() error {
+	v, err := c.template()
+	if err != nil {
+		return err
+	}
+	cond, err := c.writeCond()
+	if err != nil {
+		return err
+	}
+	d, err := c.readDigest()
+	if err != nil {
+		return err
+	}
+	b, err := c.openBody(c.opts.MaxObjectSize)
+	if err != nil {
+		return err
+	}
+	bucket, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return err
+	}
+	if err := c.checkObjectACL(&bucket); err != nil {
+		return err
+	}
+	v.ChecksumType = fullObject
+	put, err := c.opts.Objects.Put(c.r.Context(), origin.PutInput{
+		Template: v, Body: b, Size: b.size, Cond: cond,
+		Algorithms: d.algorithms(checksum.CRC64NVME), Verify: d.verify,
+	})
+	if err != nil {
+		return b.blame(err)
+	}
+	h := c.w.Header()
+	h["ETag"] = []string{quote(put.ETag)}
+	c.writeNewVersion(&put, &bucket)
+	writeChecksums(h, put.Checksums, put.ChecksumType)
+	h.Set("X-Amz-Object-Size", strconv.FormatInt(put.Size, 10))
+	h.Set("Content-Length", "0")
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// writeNewVersion tells of a version that was just made.
+func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
+	c.writeWritten(v)
+	if b.Versioning != "" || !v.Null {
+		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
+	}
+}
+
+// checkObjectACL refuses an ACL that the object would not have: an object is as
+// visible as its bucket.
+func (c *call) checkObjectACL(b *metadata.Bucket) error {
+	public := b.Visibility == metadata.PublicRead
+	for name := range c.r.Header {
+		if grantHeader(name) {
+			return accessControlListNotSupported
+		}
+	}
+	acl := c.header("X-Amz-Acl")
+	switch {
+	case acl == "", acl == "bucket-owner-full-control":
+		return nil
+	case !slices.Contains(cannedACLs, acl):
+		return badArgument("x-amz-acl", asUTF8(acl), "")
+	case acl == "private" && !public, acl == "public-read" && public:
+		return nil
+	}
+	return accessControlListNotSupported
+}
+
+// deleteObject removes the current version, or hides it, or removes the version
+// that is named. What was not there is gone as well.
+func (c *call) deleteObject() error {
+	cond, err := c.writeCond()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"} {
+		if c.header(name) != "" {
+			return refuse(notImplemented, "").with("Header", name)
+		}
+	}
+	if c.query.Has("versionId") && c.query.Get("versionId") == "" {
+		return badArgument("versionId", "", "Version id cannot be the empty string")
+	}
+	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: c.query.Get("versionId")}, cond)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	if v.DeleteMarker {
+		h.Set("X-Amz-Delete-Marker", "true")
+		h.Set("X-Amz-Version-Id", v.VersionID())
+	} else if id := c.query.Get("versionId"); id != "" {
+		h.Set("X-Amz-Version-Id", id)
+	}
+	c.writeWritten(&v)
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

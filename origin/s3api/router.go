@@ -1,0 +1,128 @@
+package s3api
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// access is what an operation needs to be allowed.
+type access int
+
+const (
+	readObject access = iota // anonymous, where the bucket is public-read
+	read                     // listings and configuration
+	write
+)
+
+// operation is one operation of the S3 API.
+type operation struct {
+	name   string // as AWS names it
+	access access
+	run    func(*call) error
+}
+
+// target is what a request is about: the service, a bucket or an object.
+type target struct{ bucket, key string }
+
+// targetOf finds bucket and key by hand: http.ServeMux would redirect keys with
+// empty, "." and ".." segments to other keys.
+func targetOf(r *http.Request, domains []string) target {
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	if bucket, ok := virtualBucket(r.Host, domains); ok {
+		return target{bucket, path}
+	}
+	bucket, key, _ := strings.Cut(path, "/")
+	return target{bucket, key}
+}
+
+// virtualBucket is the bucket that a virtual-host style request names in its
+// Host.
+func virtualBucket(host string, domains []string) (string, bool) {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, d := range domains {
+		if bucket, ok := strings.CutSuffix(host, "."+strings.ToLower(d)); ok && bucket != "" {
+			return bucket, true
+		}
+	}
+	return "", false
+}
+
+// selectors are the query parameters that name a subresource or otherwise make
+// a request into another operation. A request that carries one never falls
+// through to the plain operation on its bucket or object.
+var selectors = []string{
+	"abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption",
+	"intelligent-tiering", "inventory", "legal-hold", "lifecycle", "list-type",
+	"location", "logging", "metadataConfiguration", "metadataInventoryTable",
+	"metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock",
+	"ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock",
+	"renameObject", "replication", "requestPayment", "restore", "retention", "select",
+	"session", "tagging", "torrent", "uploadId", "uploads", "versioning",
+	"versions", "website",
+}
+
+// scope is the kind of a target.
+type scope int
+
+const (
+	service scope = iota
+	bucket
+	object
+)
+
+type routeKey struct {
+	scope    scope
+	method   string
+	selector string // sorted, joined by "&"
+}
+
+// find is the operation of a request.
+func (rs routes) find(method string, t target, q url.Values) (*operation, error) {
+	k := routeKey{method: method}
+	switch {
+	case t.key != "":
+		k.scope = object
+	case t.bucket != "":
+		k.scope = bucket
+	}
+	var found []string
+	for name := range q {
+		if slices.Contains(selectors, name) {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	k.selector = strings.Join(found, "&")
+	if op, ok := rs[k]; ok {
+		return op, nil
+	}
+	return nil, unroutable(k)
+}
+
+// unroutable says why a request has no operation.
+func unroutable(k routeKey) error {
+	switch k.method {
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete:
+	case http.MethodOptions:
+		return accessForbidden
+	default:
+		return refuse(methodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
+	}
+	switch {
+	case k == routeKey{bucket, http.MethodPost, ""}: // a browser's form upload
+		return notImplemented
+	case strings.Contains(k.selector, "&"):
+		return badArgument("ResourceType", k.selector, "Conflicting query string parameters: %s", strings.ReplaceAll(k.selector, "&", ", "))
+	case k.selector != "":
+		return refuse(notImplemented, "").with("Header", k.selector)
+	}
+	return refuse(methodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
+}
+
+var resourceTypes = map[scope]string{service: "SERVICE", bucket: "BUCKET", object: "OBJECT"}

@@ -1,0 +1,85 @@
+package s3api
+
+// routes is the whole S3 API as this endpoint knows it. What is not here is
+// refused by unroutable.
+type routes map[routeKey]*operation
+
+func newRoutes() routes {
+	m := routes{}
+	add := func(s scope, method, selector, name string, a access, run func(*call) error) {
+		m[routeKey{s, method, selector}] = &operation{name, a, run}
+	}
+
+	add(service, "GET", "", "ListBuckets", read, (*call).listBuckets)
+
+	add(bucket, "PUT", "", "CreateBucket", write, (*call).createBucket)
+	add(bucket, "HEAD", "", "HeadBucket", read, (*call).headBucket)
+	add(bucket, "DELETE", "", "DeleteBucket", write, (*call).deleteBucket)
+	add(bucket, "GET", "location", "GetBucketLocation", read, (*call).getBucketLocation)
+	add(bucket, "GET", "versioning", "GetBucketVersioning", read, (*call).getBucketVersioning)
+	add(bucket, "PUT", "versioning", "PutBucketVersioning", write, (*call).putBucketVersioning)
+	add(bucket, "GET", "acl", "GetBucketAcl", read, (*call).getBucketACL)
+	add(bucket, "PUT", "acl", "PutBucketAcl", write, (*call).putBucketACL)
+	add(bucket, "GET", "", "ListObjects", read, (*call).listObjects)
+	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
+	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
+	add(bucket, "GET", "uploads", "ListMultipartUploads", read, (*call).listUploads)
+	add(bucket, "POST", "delete", "DeleteObjects", write, (*call).deleteObjects)
+
+	add(object, "GET", "", "GetObject", readObject, (*call).getObject)
+	add(object, "HEAD", "", "HeadObject", readObject, (*call).getObject)
+	add(object, "GET", "partNumber", "GetObject", readObject, (*call).getObject)
+	add(object, "HEAD", "partNumber", "HeadObject", readObject, (*call).getObject)
+	add(object, "GET", "attributes", "GetObjectAttributes", read, (*call).getObjectAttributes)
+	add(object, "GET", "acl", "GetObjectAcl", read, (*call).getObjectACL)
+	add(object, "PUT", "acl", "PutObjectAcl", write, (*call).putObjectACL)
+	add(object, "GET", "tagging", "GetObjectTagging", read, (*call).getObjectTagging)
+	add(object, "PUT", "", "PutObject", write, (*call).putOrCopyObject)
+	add(object, "DELETE", "", "DeleteObject", write, (*call).deleteObject)
+	add(object, "POST", "uploads", "CreateMultipartUpload", write, (*call).createUpload)
+	add(object, "PUT", "partNumber&uploadId", "UploadPart", write, (*call).putOrCopyPart)
+	add(object, "GET", "uploadId", "ListParts", read, (*call).listParts)
+	add(object, "POST", "uploadId", "CompleteMultipartUpload", write, (*call).completeUpload)
+	add(object, "DELETE", "uploadId", "AbortMultipartUpload", write, (*call).abortUpload)
+
+	addUnconfigured(add)
+	return m
+}
+
+// addUnconfigured adds the reads of configurations that a bucket here never
+// has, each with the error by which AWS says so: tools ask for them and expect
+// exactly that. Writing them is refused with NotImplemented.
+func addUnconfigured(add func(s scope, method, selector, name string, a access, run func(*call) error)) {
+	for selector, u := range map[string]struct {
+		name string
+		code code
+	}{
+		"cors":                {"GetBucketCors", noSuchCORS},
+		"encryption":          {"GetBucketEncryption", serverSideEncryptionNotFound},
+		"lifecycle":           {"GetBucketLifecycleConfiguration", noSuchLifecycle},
+		"object-lock":         {"GetObjectLockConfiguration", objectLockNotFound},
+		"ownershipControls":   {"GetBucketOwnershipControls", ownershipControlsNotFound},
+		"policy":              {"GetBucketPolicy", noSuchBucketPolicy},
+		"policyStatus":        {"GetBucketPolicyStatus", noSuchBucketPolicy},
+		"publicAccessBlock":   {"GetPublicAccessBlock", noSuchPublicAccessBlock},
+		"replication":         {"GetBucketReplication", replicationNotFound},
+		"tagging":             {"GetBucketTagging", noSuchTagSet},
+		"website":             {"GetBucketWebsite", noSuchWebsite},
+		"analytics":           {"GetBucketAnalyticsConfiguration", noSuchConfiguration},
+		"intelligent-tiering": {"GetBucketIntelligentTieringConfiguration", noSuchConfiguration},
+		"inventory":           {"GetBucketInventoryConfiguration", noSuchConfiguration},
+		"metrics":             {"GetBucketMetricsConfiguration", noSuchConfiguration},
+	} {
+		add(bucket, "GET", selector, u.name, read, func(c *call) error { return c.unconfigured(u.code) })
+	}
+	for selector, u := range map[string]struct{ name, root, inner string }{
+		"accelerate":     {"GetBucketAccelerateConfiguration", "AccelerateConfiguration", ""},
+		"logging":        {"GetBucketLogging", "BucketLoggingStatus", ""},
+		"notification":   {"GetBucketNotificationConfiguration", "NotificationConfiguration", ""},
+		"requestPayment": {"GetBucketRequestPayment", "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"},
+	} {
+		add(bucket, "GET", selector, u.name, read, func(c *call) error { return c.emptyConfiguration(u.root, u.inner) })
+	}
+	add(object, "GET", "legal-hold", "GetObjectLegalHold", read, (*call).noObjectLock)
+	add(object, "GET", "retention", "GetObjectRetention", read, (*call).noObjectLock)
+}
