@@ -1,0 +1,286 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"meridian/metadata"
+)
+
+// bucketColumns are as scanBucket reads them.
+const bucketColumns = `id, name, region, placement, visibility, versioning, owner, cache, config, created`
+
+func scanBucket(row pgx.CollectableRow) (metadata.Bucket, error) {
+	var b metadata.Bucket
+	var cache, config []byte
+	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &b.Created)
+	if err != nil {
+		return b, err
+	}
+	if err := json.Unmarshal(cache, &b.Cache); err != nil {
+		return b, fmt.Errorf("cache rules of bucket %s: %w", b.Name, err)
+	}
+	if err := json.Unmarshal(config, &b.Config); err != nil {
+		return b, fmt.Errorf("configuration of bucket %s: %w", b.Name, err)
+	}
+	return b, nil
+}
+
+func oneBucket(ctx context.Context, db querier, sql string, args ...any) (metadata.Bucket, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return metadata.Bucket{}, err
+	}
+	b, err := pgx.CollectExactlyOneRow(rows, scanBucket)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return metadata.Bucket{}, metadata.ErrNoSuchBucket
+	}
+	return b, err
+}
+
+// allBuckets reads all buckets by name.
+func allBuckets(ctx context.Context, db querier) ([]metadata.Bucket, error) {
+	rows, err := db.Query(ctx, `SELECT `+bucketColumns+` FROM bucket ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanBucket)
+}
+
+// checkBucket fills in what may be left out and refuses what cannot be kept.
+func checkBucket(b *metadata.Bucket) error {
+	if len(b.Placement) == 0 {
+		b.Placement = metadata.Placement{"home"}
+	}
+	if b.Visibility == "" {
+		b.Visibility = metadata.Private
+	}
+	if b.Config == nil {
+		b.Config = map[string]json.RawMessage{}
+	}
+	switch b.Visibility {
+	case metadata.Private, metadata.PublicRead:
+	default:
+		return metadata.Invalidf("visibility %q is unknown", b.Visibility)
+	}
+	switch b.Versioning {
+	case "", metadata.VersioningEnabled, metadata.VersioningSuspended:
+	default:
+		return metadata.Invalidf("versioning %q is unknown", b.Versioning)
+	}
+	for name, document := range b.Config {
+		if !isText(name) || !json.Valid(document) || !isText(string(document)) {
+			return metadata.Invalidf("configuration %q is not JSON", name)
+		}
+	}
+	for _, text := range append(slices.Clone(b.Placement), b.Owner, b.Region) {
+		if !isText(text) {
+			return metadata.Invalidf("bucket holds %q, which is not text", text)
+		}
+	}
+	return nil
+}
+
+// CreateBucket implements metadata.Buckets.
+func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.Bucket, error) {
+	err := metadata.CheckBucketName(b.Name)
+	if err == nil {
+		err = checkBucket(&b)
+	}
+	if err == nil && b.Region == "" {
+		err = metadata.Invalidf("bucket has no region")
+	}
+	if err != nil {
+		return metadata.Bucket{}, fmt.Errorf("create bucket: %w", err)
+	}
+	if b.Created.IsZero() {
+		b.Created = time.Now()
+	}
+	var made metadata.Bucket
+	err = s.changeBucket(ctx, metadata.BucketCreated, b.Name, func(tx pgx.Tx) (err error) {
+		cache, config, err := bucketDocuments(b)
+		if err != nil {
+			return err
+		}
+		made, err = oneBucket(ctx, tx, `
+			INSERT INTO bucket (name, region, placement, visibility, versioning, owner, cache, config, created)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING `+bucketColumns,
+			b.Name, b.Region, []string(b.Placement), b.Visibility, b.Versioning, b.Owner, cache, config, b.Created)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == codeUnique {
+			return metadata.ErrBucketExists
+		}
+		return err
+	})
+	if err != nil {
+		return metadata.Bucket{}, fmt.Errorf("create bucket %s: %w", b.Name, err)
+	}
+	return made, nil
+}
+
+func bucketDocuments(b metadata.Bucket) (cache, config []byte, err error) {
+	if cache, err = json.Marshal(b.Cache); err != nil {
+		return nil, nil, err
+	}
+	config, err = json.Marshal(b.Config)
+	return cache, config, err
+}
+
+// Bucket implements metadata.Buckets.
+func (s *Store) Bucket(ctx context.Context, name string) (metadata.Bucket, error) {
+	if !isText(name) {
+		return metadata.Bucket{}, fmt.Errorf("bucket %q: %w", name, metadata.ErrNoSuchBucket)
+	}
+	b, err := oneBucket(ctx, s.pool, `SELECT `+bucketColumns+` FROM bucket WHERE name = $1`, name)
+	if err != nil {
+		return metadata.Bucket{}, fmt.Errorf("bucket %q: %w", name, err)
+	}
+	return b, nil
+}
+
+// bucketsPage is how many buckets one query reads.
+const bucketsPage = 500
+
+// Buckets implements metadata.Buckets. It holds no connection while it yields.
+func (s *Store) Buckets(ctx context.Context, owner string) iter.Seq2[metadata.Bucket, error] {
+	return paged(bucketsPage, func(last *metadata.Bucket) ([]metadata.Bucket, error) {
+		after := ""
+		if last != nil {
+			after = last.Name
+		}
+		sql := `SELECT ` + bucketColumns + ` FROM bucket WHERE name > $1 ORDER BY name LIMIT $2`
+		args := []any{after, bucketsPage}
+		if owner != "" {
+			sql = `SELECT ` + bucketColumns + ` FROM bucket WHERE name > $1 AND owner = $3 ORDER BY name LIMIT $2`
+			args = append(args, owner)
+		}
+		rows, err := s.pool.Query(ctx, sql, args...)
+		if err != nil {
+			return nil, fmt.Errorf("buckets: %w", err)
+		}
+		page, err := pgx.CollectRows(rows, scanBucket)
+		if err != nil {
+			return nil, fmt.Errorf("buckets: %w", err)
+		}
+		return page, nil
+	})
+}
+
+// UpdateBucket implements metadata.Buckets.
+func (s *Store) UpdateBucket(ctx context.Context, name string, change func(*metadata.Bucket) error) (metadata.Bucket, error) {
+	var b metadata.Bucket
+	err := s.changeBucket(ctx, metadata.BucketUpdated, name, func(tx pgx.Tx) (err error) {
+		old, err := oneBucket(ctx, tx, `SELECT `+bucketColumns+` FROM bucket WHERE name = $1 FOR UPDATE`, name)
+		if err != nil {
+			return err
+		}
+		b = old
+		if err := change(&b); err != nil {
+			return err
+		}
+		b.ID, b.Name, b.Region, b.Owner, b.Created = old.ID, old.Name, old.Region, old.Owner, old.Created
+		if err := checkBucket(&b); err != nil {
+			return err
+		}
+		if b.Versioning == "" && old.Versioning != "" {
+			return metadata.Invalidf("versioning can be suspended, but not taken back")
+		}
+		cache, config, err := bucketDocuments(b)
+		if err != nil {
+			return err
+		}
+		b, err = oneBucket(ctx, tx, `
+			UPDATE bucket SET placement = $2, visibility = $3, versioning = $4, cache = $5, config = $6
+			 WHERE id = $1 RETURNING `+bucketColumns,
+			b.ID, []string(b.Placement), b.Visibility, b.Versioning, cache, config)
+		return err
+	})
+	if err != nil {
+		return metadata.Bucket{}, fmt.Errorf("update bucket %q: %w", name, err)
+	}
+	return b, nil
+}
+
+// DeleteBucket implements metadata.Buckets. It waits for what is being committed
+// in the bucket; what comes later finds no bucket.
+func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+	err := s.changeBucket(ctx, metadata.BucketDeleted, name, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(-1, hashtext($1))`, name); err != nil {
+			return err
+		}
+		var id int64
+		err := tx.QueryRow(ctx, `SELECT id FROM bucket WHERE name = $1 FOR UPDATE`, name).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return metadata.ErrNoSuchBucket
+		}
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `
+			DELETE FROM bucket WHERE id = $1
+			   AND NOT EXISTS (SELECT FROM object WHERE bucket_id = $1)
+			   AND NOT EXISTS (SELECT FROM object_history WHERE bucket_id = $1)
+			   AND NOT EXISTS (SELECT FROM upload WHERE bucket_id = $1)`, id)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = metadata.ErrBucketNotEmpty
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete bucket %q: %w", name, err)
+	}
+	return nil
+}
+
+// changeBucket runs do and writes its event, in one transaction.
+func (s *Store) changeBucket(ctx context.Context, event, name string, do func(pgx.Tx) error) error {
+	if !isText(name) {
+		return metadata.ErrNoSuchBucket
+	}
+	err := retry(ctx, false, func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			if err := do(tx); err != nil {
+				return err
+			}
+			_, err := s.emit(ctx, tx, metadata.Event{Type: event, Bucket: name})
+			return err
+		})
+	})
+	if err == nil {
+		s.ring()
+	}
+	return err
+}
+
+// paged yields what read returns page by page, given the last one of the page
+// before; a page shorter than size is the last.
+func paged[T any](size int, read func(last *T) ([]T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var last *T
+		for {
+			page, err := read(last)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for i := range page {
+				if !yield(page[i], nil) {
+					return
+				}
+			}
+			if len(page) < size {
+				return
+			}
+			last = &page[len(page)-1]
+		}
+	}
+}
