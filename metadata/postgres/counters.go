@@ -190,7 +190,7 @@ const (
 	dayLength   = 24 * time.Hour
 	dayPrefix   = "cache_minute_"
 	dayFormat   = "20060102"
-	dayLockSQL  = `SELECT pg_advisory_xact_lock(hashtext('meridian counter days'))`
+	dayLockSQL  = `SELECT pg_advisory_xact_lock(hashtextextended('meridian counter days', 0))`
 	dayTimeout  = `SET LOCAL lock_timeout = '2s'`
 	daySettings = `SET LOCAL client_min_messages = warning`
 )

@@ -89,6 +89,9 @@ func (s *Store) Poll(ctx context.Context, after metadata.Seq, limit int) ([]meta
 func (s *Store) Wait(ctx context.Context) error { return s.wait(ctx, s.bell.woken()) }
 
 func (s *Store) wait(ctx context.Context, woken <-chan struct{}) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	timer := time.NewTimer(s.withheld.patience())
 	defer timer.Stop()
 	select {

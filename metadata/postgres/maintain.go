@@ -60,7 +60,7 @@ func (s *Store) trimFeed(ctx context.Context) error {
 		trimmed := 0
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			var mine bool // else another process is at it
-			if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtext('meridian trim feed'))`).
+			if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtextextended('meridian trim feed', 0))`).
 				Scan(&mine); err != nil || !mine {
 				return err
 			}
