@@ -21,17 +21,27 @@ var cannedACLs = []string{
 	"bucket-owner-read", "bucket-owner-full-control", "log-delivery-write",
 }
 
-func grantHeader(name string) bool {
-	return strings.HasPrefix(http.CanonicalHeaderKey(name), "X-Amz-Grant-")
+// grants says whether the request carries x-amz-grant-*.
+func (c *call) grants() bool {
+	grant := func(name string) bool { return strings.HasPrefix(strings.ToLower(name), "x-amz-grant-") }
+	for name := range c.r.Header {
+		if grant(name) {
+			return true
+		}
+	}
+	for name := range c.query { // of presigned URLs
+		if grant(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // bucketACLHeader is the visibility that x-amz-acl asks for, "" if it is not
 // there.
 func (c *call) bucketACLHeader() (string, error) {
-	for name := range c.r.Header {
-		if grantHeader(name) {
-			return "", refuse(notImplemented, "").with("Header", strings.ToLower(name))
-		}
+	if c.grants() {
+		return "", refuse(notImplemented, "").with("Header", "x-amz-grant")
 	}
 	acl := c.header("X-Amz-Acl")
 	switch {
@@ -123,7 +133,7 @@ func (c *call) putBucketACL() error {
 	}
 	switch {
 	case visibility != "" && len(data) > 0:
-		return refuse(code("UnexpectedContent"), "This request does not support content")
+		return unexpectedContent
 	case visibility == "" && len(data) == 0:
 		return refuse(missingSecurityHeader, "Your request was missing a required header").with("MissingHeaderName", "x-amz-acl")
 	}

@@ -71,7 +71,7 @@ const (
 	serverSideEncryptionNotFound  code = "ServerSideEncryptionConfigurationNotFoundError"
 	serviceUnavailable            code = "ServiceUnavailable"
 	signatureDoesNotMatch         code = "SignatureDoesNotMatch"
-	unresolvableGrant             code = "UnresolvableGrantByEmailAddress"
+	unexpectedContent             code = "UnexpectedContent"
 	contentSHA256Mismatch         code = "XAmzContentSHA256Mismatch"
 	clientGone                    code = "ClientGone" // nobody reads it; it is a label of the metrics
 )
@@ -154,7 +154,7 @@ var codeTable = map[code]codeAbout{
 	serverSideEncryptionNotFound:  {404, "The server side encryption configuration was not found"},
 	serviceUnavailable:            {503, "Service is unable to handle request."},
 	signatureDoesNotMatch:         {403, "The request signature we calculated does not match the signature you provided. Check your key and signing method."},
-	unresolvableGrant:             {400, "The e-mail address you provided does not match any account on record."},
+	unexpectedContent:             {400, "This request does not support content"},
 	contentSHA256Mismatch:         {400, "The provided 'x-amz-content-sha256' header does not match what was computed."},
 	clientGone:                    {statusClientGone, "The client closed the connection."},
 }

@@ -191,7 +191,7 @@ func (c *call) copyAlgorithms(src *metadata.Version) ([]checksum.Algorithm, erro
 }
 
 func parseAlgorithm(name string) (checksum.Algorithm, error) {
-	alg, ok := checksum.Parse(strings.ToLower(name))
+	alg, ok := checksum.Parse(name)
 	if !ok {
 		return "", refuse(invalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 	}

@@ -23,11 +23,6 @@ type digest struct {
 	auth      *sigv4.Auth
 }
 
-// hashSizes are the lengths of checksums in bytes.
-var hashSizes = map[checksum.Algorithm]int{
-	checksum.CRC32: 4, checksum.CRC32C: 4, checksum.CRC64NVME: 8, checksum.SHA1: 20, checksum.SHA256: 32,
-}
-
 // readDigest reads the headers about the body and refuses malformed ones before
 // a byte of the body is read.
 func (c *call) readDigest() (*digest, error) {
@@ -49,7 +44,7 @@ func (c *call) readDigest() (*digest, error) {
 }
 
 func (d *digest) readHeaders(c *call) error {
-	for alg, size := range hashSizes {
+	for _, alg := range checksum.Algorithms {
 		value := c.header(checksumPrefix + string(alg))
 		if value == "" {
 			continue
@@ -57,8 +52,8 @@ func (d *digest) readHeaders(c *call) error {
 		if d.algorithm != "" {
 			return refuse(invalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
-		if err := checkSum(alg, size, value); err != nil {
-			return err
+		if !alg.Valid(value) {
+			return invalidSum(alg)
 		}
 		d.algorithm, d.want = alg, value
 	}
@@ -68,19 +63,15 @@ func (d *digest) readHeaders(c *call) error {
 		if !ok || alg == "type" || alg == "algorithm" || alg == "mode" {
 			continue
 		}
-		if _, known := hashSizes[checksum.Algorithm(alg)]; !known {
+		if _, known := checksum.Parse(alg); !known {
 			return refuse(invalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
 		}
 	}
 	return nil
 }
 
-// checkSum refuses what cannot be a checksum of the algorithm.
-func checkSum(alg checksum.Algorithm, size int, value string) error {
-	if sum, err := base64.StdEncoding.DecodeString(value); err != nil || len(sum) != size {
-		return refuse(invalidRequest, "Value for %s%s header is invalid.", checksumPrefix, alg)
-	}
-	return nil
+func invalidSum(alg checksum.Algorithm) error {
+	return refuse(invalidRequest, "Value for %s%s header is invalid.", checksumPrefix, alg)
 }
 
 func (d *digest) readTrailerName(h http.Header) error {
@@ -105,7 +96,7 @@ func (d *digest) checkSDK(name string) error {
 	if name == "" {
 		return nil
 	}
-	alg, ok := checksum.Parse(strings.ToLower(name))
+	alg, ok := checksum.Parse(name)
 	switch {
 	case !ok:
 		return refuse(invalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
@@ -142,8 +133,8 @@ func (d *digest) verify(sums map[string]string) error {
 		if value == "" {
 			return because(malformedTrailer, fmt.Errorf("no %s%s in the trailer", checksumPrefix, d.algorithm))
 		}
-		if err := checkSum(d.algorithm, hashSizes[d.algorithm], value); err != nil {
-			return err
+		if !d.algorithm.Valid(value) {
+			return invalidSum(d.algorithm)
 		}
 		d.want = value
 	}

@@ -114,6 +114,9 @@ func signatureFailure(sig *sigv4.Error, err error) *failure {
 		return because(requestTimeout, err)
 	}
 	f := &failure{code: code(sig.Code), message: sig.Message, cause: err}
+	if _, known := codeTable[f.code]; !known {
+		f.code = invalidRequest
+	}
 	if sig.AccessKey != "" {
 		f.with("AWSAccessKeyId", sig.AccessKey)
 	}

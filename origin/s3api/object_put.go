@@ -78,7 +78,6 @@ func (c *call) putObject() error {
 	h["ETag"] = []string{quote(put.ETag)}
 	c.writeNewVersion(&put, &bucket)
 	writeChecksums(h, put.Checksums, put.ChecksumType)
-	h.Set("X-Amz-Object-Size", strconv.FormatInt(put.Size, 10))
 	h.Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil
@@ -96,10 +95,8 @@ func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 // visible as its bucket.
 func (c *call) checkObjectACL(b *metadata.Bucket) error {
 	public := b.Visibility == metadata.PublicRead
-	for name := range c.r.Header {
-		if grantHeader(name) {
-			return accessControlListNotSupported
-		}
+	if c.grants() {
+		return accessControlListNotSupported
 	}
 	acl := c.header("X-Amz-Acl")
 	switch {
