@@ -117,6 +117,7 @@ type MediaQuery struct {
 	Q      string
 	Tag    string
 	Bucket string
+	State  string // MediaPending, MediaProcessing, ...
 	Cursor string // opaque, from MediaPage.Next
 	Limit  int    // 1 to 200
 }

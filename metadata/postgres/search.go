@@ -71,6 +71,13 @@ func mediaQuery(q metadata.MediaQuery) (sql string, args []any, err error) {
 	default:
 		return "", nil, metadata.Invalidf("media kind %q is neither photo nor video", q.Kind)
 	}
+	switch q.State {
+	case "":
+	case metadata.MediaPending, metadata.MediaProcessing, metadata.MediaReady, metadata.MediaFailed:
+		add("m.state = '" + q.State + "'") // a literal, which a partial index can match
+	default:
+		return "", nil, metadata.Invalidf("media state %q is unknown", q.State)
+	}
 	if q.Bucket != "" {
 		add("m.bucket_id = (SELECT id FROM bucket WHERE name = %s)", q.Bucket)
 	}

@@ -43,5 +43,6 @@ CREATE TABLE media (
 
 CREATE INDEX media_newest ON media (created DESC, id DESC);
 CREATE INDEX media_bucket_newest ON media (bucket_id, created DESC, id DESC);
+CREATE INDEX media_processing ON media (created DESC, id DESC) WHERE state = 'processing';
 CREATE INDEX media_words ON media USING gin (words);
 CREATE INDEX media_tags ON media USING gin (tags);

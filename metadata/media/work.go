@@ -1,0 +1,117 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"meridian/metadata"
+	"meridian/metadata/media/probe"
+)
+
+// probeTimeout bounds one look at a file.
+const probeTimeout = time.Minute
+
+// refill queues the records that are still to be looked at: those that another
+// process left behind, and later those that found the queue full.
+func (w *Worker) refill(ctx context.Context) error {
+	for {
+		err := w.eachRecord(ctx, metadata.MediaQuery{State: metadata.MediaProcessing}, func(m metadata.Media) (bool, error) {
+			return w.queue.push(job{object: object{m.Bucket, m.Key}, id: m.ID, version: m.VersionID}), nil
+		})
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.queue.empty:
+		}
+	}
+}
+
+// probe looks at queued files until ctx ends. One that cannot be read now comes
+// back into the queue, later each time; its record stays in processing.
+func (w *Worker) probe(ctx context.Context) {
+	for {
+		j, err := w.queue.next(ctx)
+		if err != nil {
+			return
+		}
+		err = w.look(ctx, j)
+		switch {
+		case err == nil:
+			w.queue.done(j)
+		case ctx.Err() != nil:
+			return
+		default:
+			pause := min(firstPause<<min(j.tries, 10), lastPause)
+			w.log.WarnContext(ctx, "media worker: look at a file", "bucket", j.bucket, "key", j.key, "error", err, "again_in", pause)
+			j.tries++
+			w.queue.again(j, pause)
+		}
+	}
+}
+
+// errOvertaken says that the record is no longer one of the version looked at,
+// or was finished by somebody else.
+var errOvertaken = errors.New("record was overtaken")
+
+// look probes the file of one record and finishes the record.
+func (w *Worker) look(ctx context.Context, j job) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	m, err := w.store.Media(ctx, j.id)
+	if errors.Is(err, metadata.ErrNoSuchMedia) || err == nil && (m.VersionID != j.version || m.State != metadata.MediaProcessing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v, err := w.store.Lookup(ctx, metadata.Ref{Bucket: j.bucket, Key: j.key})
+	if isAny(err, metadata.ErrNoSuchBucket, metadata.ErrNoSuchKey, metadata.ErrNoSuchVersion, metadata.ErrDeleteMarker) ||
+		err == nil && v.ID != j.version {
+		return nil // the event of that change settles the record
+	}
+	if err != nil {
+		return err
+	}
+	info, err := w.examine(ctx, v)
+	if err != nil && !isAny(err, probe.ErrMalformed, probe.ErrUnknown) {
+		return err
+	}
+	_, err = w.store.UpdateMedia(ctx, j.id, func(m *metadata.Media) error {
+		if m.VersionID != j.version || m.State != metadata.MediaProcessing {
+			return errOvertaken
+		}
+		finish(m, info, err)
+		return nil
+	})
+	if isAny(err, errOvertaken, metadata.ErrNoSuchMedia) {
+		return nil
+	}
+	return err
+}
+
+func (w *Worker) examine(ctx context.Context, v metadata.Version) (probe.Info, error) {
+	r, err := w.opener.OpenAt(ctx, v)
+	if err != nil {
+		return probe.Info{}, fmt.Errorf("open %s/%s version %s: %w", v.Bucket, v.Key, v.ID, err)
+	}
+	return probe.Probe(ctx, r, v.Size, v.ContentType, v.Key)
+}
+
+// finish sets in a record what looking at the file has told. A format that is
+// not read, but may well be what it says, makes the record ready as it is.
+func finish(m *metadata.Media, info probe.Info, err error) {
+	m.State, m.Error = metadata.MediaReady, ""
+	switch {
+	case errors.Is(err, probe.ErrMalformed):
+		m.State, m.Error = metadata.MediaFailed, strings.ToValidUTF8(strings.ReplaceAll(err.Error(), "\x00", ""), "?")
+	case err == nil:
+		m.Kind, m.ContentType = info.Kind, info.ContentType
+		m.Width, m.Height, m.Duration, m.Codecs, m.TakenAt = info.Width, info.Height, info.Duration, info.Codecs, info.TakenAt
+	}
+}
