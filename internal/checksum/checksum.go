@@ -193,3 +193,6 @@ func encodeCRC(a Algorithm, sum uint64) string {
 	binary.BigEndian.PutUint64(b[:], sum)
 	return base64.StdEncoding.EncodeToString(b[8-a.Size():])
 }
+
+// Sum64 is the CRC-64/NVME of b.
+func Sum64(b []byte) uint64 { return crc64nvme.Checksum(b) }

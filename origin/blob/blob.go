@@ -84,3 +84,10 @@ type Upload struct {
 	Key   string
 	Begun time.Time
 }
+
+// Verifier is a Store that can compare a blob with a checksum of its own.
+type Verifier interface {
+	// Verify reads the whole blob and fails if its bytes are not those that
+	// were written.
+	Verify(ctx context.Context, key string) error
+}

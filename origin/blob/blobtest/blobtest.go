@@ -1,0 +1,463 @@
+// Package blobtest is the conformance suite of blob.Store: whatever implements
+// the interface, or wraps an implementation, passes it.
+package blobtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"meridian/internal/checksum"
+	"meridian/origin/blob"
+)
+
+// minPart is the least size of a part that is not the last, as S3 has it.
+const minPart = 5 << 20
+
+// Run tests stores that open makes; each call gives an empty one.
+func Run(t *testing.T, open func(t *testing.T) blob.Store) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, blob.Store){
+		"PutAndRead":                putAndRead,
+		"Ranges":                    ranges,
+		"AllOrNothing":              allOrNothing,
+		"WrittenOnce":               writtenOnce,
+		"Missing":                   missing,
+		"List":                      list,
+		"Multipart":                 multipart,
+		"MultipartHandles":          multipartHandles,
+		"CompleteOnce":              completeOnce,
+		"Abort":                     abort,
+		"ConcurrentPutsAndReads":    concurrent,
+		"UploadsInProgress":         uploads,
+		"CancelledPutLeavesNothing": cancelled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// content is n bytes that depend on seed.
+func content(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+	_, _ = r.Read(b) // never fails
+	return b
+}
+
+func crc(b []byte) uint64 {
+	return checksum.Sum64(b)
+}
+
+func mustPut(t *testing.T, s blob.Store, key string, b []byte) blob.Info {
+	t.Helper()
+	info, err := s.Put(t.Context(), key, int64(len(b)), bytes.NewReader(b))
+	if err != nil {
+		t.Fatalf("Put %s: %v", key, err)
+	}
+	return info
+}
+
+func read(t *testing.T, s blob.Store, key string, off, n int64) ([]byte, error) {
+	t.Helper()
+	r, err := s.Open(t.Context(), key, off, n)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+func wantContent(t *testing.T, s blob.Store, key string, want []byte) {
+	t.Helper()
+	got, err := read(t, s, key, 0, -1)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s reads as %d bytes, %v; want the %d that were put", key, len(got), err, len(want))
+	}
+}
+
+func wantMissing(t *testing.T, s blob.Store, key string) {
+	t.Helper()
+	if _, err := s.Stat(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Stat %s = %v, want fs.ErrNotExist", key, err)
+	}
+	if _, err := read(t, s, key, 0, -1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open %s = %v, want fs.ErrNotExist", key, err)
+	}
+}
+
+func putAndRead(t *testing.T, s blob.Store) {
+	for i, n := range []int{0, 1, 4 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 3 << 20} {
+		b := content(uint64(i), n)
+		key := fmt.Sprintf("bucket/01J%023d.bin", i)
+		info := mustPut(t, s, key, b)
+		if info.Key != key || info.Size != int64(n) || info.CRC64 != crc(b) || info.Modified.IsZero() {
+			t.Errorf("Put of %d bytes = %+v, want CRC %d", n, info, crc(b))
+		}
+		wantContent(t, s, key, b)
+		st, err := s.Stat(t.Context(), key)
+		if err != nil || st.Size != int64(n) || st.CRC64 != 0 && st.CRC64 != crc(b) {
+			t.Errorf("Stat = %+v, %v", st, err)
+		}
+	}
+	b := content(9, 300<<10)
+	if info, err := s.Put(t.Context(), "bucket/unknown-size", -1, bytes.NewReader(b)); err != nil || info.Size != int64(len(b)) {
+		t.Errorf("Put of unknown size = %+v, %v", info, err)
+	}
+	wantContent(t, s, "bucket/unknown-size", b)
+}
+
+func ranges(t *testing.T, s blob.Store) {
+	b := content(1, 100_000)
+	mustPut(t, s, "bucket/k", b)
+	checkRanges(t, s, "bucket/k", b)
+}
+
+func checkRanges(t *testing.T, s blob.Store, key string, b []byte) {
+	t.Helper()
+	size := int64(len(b))
+	rnd := rand.New(rand.NewPCG(1, 1))
+	cases := [][2]int64{{0, 0}, {0, 1}, {0, size}, {0, size + 10}, {1, -1}, {size - 1, 1}, {size - 1, -1}, {size, -1}, {size, 5}, {size + 5, 5}}
+	for range 20 {
+		off := rnd.Int64N(size)
+		cases = append(cases, [2]int64{off, rnd.Int64N(size)})
+	}
+	for _, c := range cases {
+		from := min(c[0], size)
+		to := size
+		if c[1] >= 0 {
+			to = min(from+c[1], size)
+		}
+		got, err := read(t, s, key, c[0], c[1])
+		if err != nil || !bytes.Equal(got, b[from:to]) {
+			t.Errorf("Open at %d, %d bytes of %d: %d bytes, %v; want %d", c[0], c[1], size, len(got), err, to-from)
+		}
+	}
+}
+
+var errBroken = errors.New("the line is dead")
+
+func allOrNothing(t *testing.T, s blob.Store) {
+	b := content(2, 700_000)
+	for name, c := range map[string]struct {
+		size int64
+		body io.Reader
+		want error
+	}{
+		"reader fails": {int64(len(b)), io.MultiReader(bytes.NewReader(b[:500_000]), brokenReader{}), errBroken},
+		"too short":    {int64(len(b)), bytes.NewReader(b[:len(b)-1]), blob.ErrSize},
+		"too long":     {int64(len(b)) - 1, bytes.NewReader(b), blob.ErrSize},
+		"cut off":      {-1, io.MultiReader(bytes.NewReader(b), cutReader{}), io.ErrUnexpectedEOF},
+	} {
+		key := "bucket/" + name
+		if _, err := s.Put(t.Context(), key, c.size, c.body); !errors.Is(err, c.want) {
+			t.Errorf("%s: Put = %v, want %v", name, err, c.want)
+		}
+		wantMissing(t, s, key)
+		mustPut(t, s, key, b) // the key is still free
+		wantContent(t, s, key, b)
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
+
+type cutReader struct{}
+
+func (cutReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func writtenOnce(t *testing.T, s blob.Store) {
+	const writers = 16
+	bodies := make([][]byte, writers)
+	var won atomic.Int32
+	winner := -1
+	var wg sync.WaitGroup
+	for i := range writers {
+		bodies[i] = content(uint64(i), 100_000+i)
+		wg.Go(func() {
+			_, err := s.Put(t.Context(), "bucket/once", int64(len(bodies[i])), bytes.NewReader(bodies[i]))
+			switch {
+			case err == nil:
+				won.Add(1)
+				winner = i
+			case !errors.Is(err, blob.ErrExists):
+				t.Errorf("Put over a blob = %v, want ErrExists", err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Fatalf("%d of %d writers of one key succeeded", won.Load(), writers)
+	}
+	wantContent(t, s, "bucket/once", bodies[winner])
+}
+
+func missing(t *testing.T, s blob.Store) {
+	wantMissing(t, s, "bucket/none")
+	if err := s.Delete(t.Context(), "bucket/none", "nobucket/none"); err != nil {
+		t.Errorf("Delete of what is not there = %v", err)
+	}
+	mustPut(t, s, "bucket/a", content(1, 10))
+	mustPut(t, s, "bucket/b", content(2, 10))
+	if err := s.Delete(t.Context(), "bucket/a", "bucket/none", "bucket/b"); err != nil {
+		t.Fatal(err)
+	}
+	wantMissing(t, s, "bucket/a")
+	wantMissing(t, s, "bucket/b")
+	for _, key := range []string{"", "nobucket", "bucket/", "/name", "../up/x", "bucket/..", "bucket/a/b", "bucket/x\x00y"} {
+		if _, err := s.Put(t.Context(), key, 1, bytes.NewReader([]byte("x"))); err == nil {
+			t.Errorf("Put under %q succeeded", key)
+		}
+	}
+}
+
+func list(t *testing.T, s blob.Store) {
+	var keys []string
+	rnd := rand.New(rand.NewPCG(4, 4))
+	for _, bucket := range []string{"a-b", "a", "a.b", "a0", "z"} {
+		for range 12 {
+			keys = append(keys, fmt.Sprintf("%s/%026X.jpg", bucket, rnd.Uint64()))
+		}
+	}
+	for i, k := range keys {
+		mustPut(t, s, k, content(uint64(i), i))
+	}
+	slices.Sort(keys)
+	all := func(after string) (got []string) {
+		for info, err := range s.List(t.Context(), after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, info.Key)
+		}
+		return got
+	}
+	if got := all(""); !slices.Equal(got, keys) {
+		t.Fatalf("List = %v, want %v", got, keys)
+	}
+	for i, k := range keys {
+		if got := all(k); !slices.Equal(got, keys[i+1:]) {
+			t.Fatalf("List after %s = %v", k, got)
+		}
+	}
+	for range s.List(t.Context(), "") {
+		break // a caller may stop
+	}
+}
+
+func multipart(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	bodies := [][]byte{content(1, minPart), content(2, minPart+77), content(3, 1234)}
+	up, err := s.Begin(ctx, "bucket/movie.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Out of order, at once, the second part twice.
+	stale, err := s.PutPart(ctx, up, 2, minPart, bytes.NewReader(content(9, minPart)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := make([]blob.Part, len(bodies))
+	var wg sync.WaitGroup
+	for i := range bodies {
+		wg.Go(func() {
+			p, err := s.PutPart(ctx, up, i+1, int64(len(bodies[i])), bytes.NewReader(bodies[i]))
+			if err != nil || p.Number != i+1 || p.Size != int64(len(bodies[i])) || p.CRC64 != crc(bodies[i]) {
+				t.Errorf("PutPart %d = %+v, %v", i+1, p, err)
+			}
+			parts[i] = p
+		})
+	}
+	wg.Wait()
+	if err := s.DropPart(ctx, up, stale); err != nil {
+		t.Errorf("DropPart of a replaced part = %v", err)
+	}
+	wantMissing(t, s, "bucket/movie.mp4")
+	for info, err := range s.List(ctx, "") {
+		t.Errorf("an upload in progress is listed: %+v, %v", info, err)
+	}
+	info, err := s.Complete(ctx, up, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := bytes.Join(bodies, nil)
+	if info.Key != "bucket/movie.mp4" || info.Size != int64(len(whole)) || info.CRC64 != crc(whole) {
+		t.Errorf("Complete = %+v, want %d bytes, CRC %d", info, len(whole), crc(whole))
+	}
+	wantContent(t, s, "bucket/movie.mp4", whole)
+	checkRanges(t, s, "bucket/movie.mp4", whole)
+	// Across the seams of parts.
+	for _, off := range []int64{minPart - 1, minPart, 2*minPart + 76, 2*minPart + 77} {
+		got, err := read(t, s, "bucket/movie.mp4", off, 2)
+		if err != nil || !bytes.Equal(got, whole[off:off+2]) {
+			t.Errorf("two bytes at %d: %v, %v", off, got, err)
+		}
+	}
+	if st, err := s.Stat(ctx, "bucket/movie.mp4"); err != nil || st.Size != int64(len(whole)) {
+		t.Errorf("Stat = %+v, %v", st, err)
+	}
+	if _, err := s.Put(ctx, "bucket/movie.mp4", 1, bytes.NewReader([]byte("x"))); !errors.Is(err, blob.ErrExists) {
+		t.Errorf("Put over a multipart blob = %v, want ErrExists", err)
+	}
+	if err := s.Delete(ctx, "bucket/movie.mp4"); err != nil {
+		t.Fatal(err)
+	}
+	wantMissing(t, s, "bucket/movie.mp4")
+}
+
+func multipartHandles(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	up, err := s.Begin(ctx, "bucket/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.PutPart(ctx, up, 1, 3, bytes.NewReader([]byte("abc")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutPart(ctx, up, 2, 5, bytes.NewReader([]byte("abc"))); !errors.Is(err, blob.ErrSize) {
+		t.Errorf("short part = %v, want ErrSize", err)
+	}
+	for name, up := range map[string]string{"made up": "nope", "traversal": "../x", "empty": ""} {
+		if _, err := s.PutPart(ctx, up, 1, 1, bytes.NewReader([]byte("x"))); !errors.Is(err, blob.ErrNoUpload) {
+			t.Errorf("part of a %s upload = %v, want ErrNoUpload", name, err)
+		}
+	}
+	wrong := p
+	wrong.ID += "x"
+	if _, err := s.Complete(ctx, up, []blob.Part{wrong}); !errors.Is(err, blob.ErrNoPart) {
+		t.Errorf("Complete with an unknown part = %v, want ErrNoPart", err)
+	}
+	if _, err := s.Complete(ctx, up, []blob.Part{p}); err != nil {
+		t.Errorf("Complete after one that was refused = %v", err)
+	}
+	wantContent(t, s, "bucket/k", []byte("abc"))
+}
+
+func completeOnce(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	up, err := s.Begin(ctx, "bucket/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := content(5, 1000)
+	p, err := s.PutPart(ctx, up, 1, 1000, bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if info, err := s.Complete(ctx, up, []blob.Part{p}); err != nil || info.Size != 1000 {
+				t.Errorf("one of eight Completes = %+v, %v", info, err)
+			}
+		})
+	}
+	wg.Wait()
+	wantContent(t, s, "bucket/k", b)
+	if _, err := s.PutPart(ctx, up, 2, 1, bytes.NewReader([]byte("x"))); !errors.Is(err, blob.ErrNoUpload) {
+		t.Errorf("part after Complete = %v, want ErrNoUpload", err)
+	}
+}
+
+func abort(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	up, err := s.Begin(ctx, "bucket/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.PutPart(ctx, up, 1, 3, bytes.NewReader([]byte("abc")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Abort(ctx, up); err != nil {
+			t.Errorf("Abort = %v", err)
+		}
+	}
+	if _, err := s.Complete(ctx, up, []blob.Part{p}); !errors.Is(err, blob.ErrNoUpload) {
+		t.Errorf("Complete after Abort = %v, want ErrNoUpload", err)
+	}
+	wantMissing(t, s, "bucket/k")
+	mustPut(t, s, "bucket/k", []byte("free again"))
+}
+
+func concurrent(t *testing.T, s blob.Store) {
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			b := content(uint64(i), 50_000+i*1000)
+			key := fmt.Sprintf("bucket-%d/%026d", i%3, i)
+			mustPutBackground(t, s, key, b)
+			wantContent(t, s, key, b)
+		})
+	}
+	wg.Wait()
+}
+
+func mustPutBackground(t *testing.T, s blob.Store, key string, b []byte) {
+	t.Helper()
+	if _, err := s.Put(t.Context(), key, int64(len(b)), bytes.NewReader(b)); err != nil {
+		t.Errorf("Put %s: %v", key, err)
+	}
+}
+
+func uploads(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	up, err := s.Begin(ctx, "bucket/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(before time.Time) (n int) {
+		for u, err := range s.Uploads(ctx, before) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.ID != up || u.Key != "bucket/k" {
+				t.Errorf("upload in progress: %+v", u)
+			}
+			n++
+		}
+		return n
+	}
+	if n := count(time.Now().Add(-time.Hour)); n != 0 {
+		t.Errorf("%d uploads are older than an hour", n)
+	}
+	if n := count(time.Now().Add(time.Hour)); n != 1 {
+		t.Errorf("%d uploads in progress, want 1", n)
+	}
+	if err := s.Abort(ctx, up); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(time.Now().Add(time.Hour)); n != 0 {
+		t.Errorf("%d uploads after Abort", n)
+	}
+}
+
+func cancelled(t *testing.T, s blob.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	body := io.MultiReader(bytes.NewReader(content(1, 1<<20)), readerFunc(func([]byte) (int, error) {
+		cancel()
+		return 1, nil // goes on for ever
+	}))
+	if _, err := s.Put(ctx, "bucket/k", -1, body); !errors.Is(err, context.Canceled) {
+		t.Errorf("Put whose context ended = %v", err)
+	}
+	wantMissing(t, s, "bucket/k")
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -1,0 +1,99 @@
+package disk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"meridian/internal/checksum"
+	"meridian/origin/blob"
+)
+
+const manifestName = "manifest.json"
+
+// manifest lists the part files of a multipart blob in their order.
+type manifest struct {
+	Format int            `json:"format"` // 1
+	Upload string         `json:"upload"` // that it came from
+	Parts  []manifestPart `json:"parts"`
+}
+
+type manifestPart struct {
+	File  string `json:"file"`
+	Size  int64  `json:"size"`
+	CRC64 uint64 `json:"crc64,string"`
+}
+
+func (m *manifest) size() (n int64) {
+	for _, p := range m.Parts {
+		n += p.Size
+	}
+	return n
+}
+
+func (m *manifest) crc64() (crc uint64) {
+	for _, p := range m.Parts {
+		crc = checksum.CombineCRC64(crc, p.CRC64, p.Size)
+	}
+	return crc
+}
+
+// consists says whether m was made of exactly these parts.
+func (m *manifest) consists(upload string, parts []blob.Part) bool {
+	if m.Upload != upload || len(m.Parts) != len(parts) {
+		return false
+	}
+	for i, p := range parts {
+		if m.Parts[i].File != p.ID {
+			return false
+		}
+	}
+	return true
+}
+
+func readManifest(dir string) (*manifest, error) {
+	text, err := os.ReadFile(filepath.Join(dir, manifestName))
+	if err != nil {
+		return nil, fmt.Errorf("manifest of blob: %w", err)
+	}
+	var m manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("%w: manifest of %s: %w", ErrCorrupt, dir, err)
+	}
+	if m.Format != 1 {
+		return nil, fmt.Errorf("manifest of %s has format %d; this version of Meridian knows 1", dir, m.Format)
+	}
+	for _, p := range m.Parts {
+		if !plain(p.File) || p.Size < 0 {
+			return nil, fmt.Errorf("%w: manifest of %s names part %q", ErrCorrupt, dir, p.File)
+		}
+	}
+	return &m, nil
+}
+
+// writeJSON makes a synced file of v, replacing one of that name.
+func (s *Store) writeJSON(path string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	temp := s.temp("json")
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		if e := os.Remove(temp); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}

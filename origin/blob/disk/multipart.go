@@ -1,0 +1,250 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"meridian/origin/blob"
+)
+
+// An upload's ID holds the key of the blob that it will be and the second it was
+// begun, so that its directory needs no record, and so that a Complete which
+// comes again finds the blob.
+
+func newUploadID(key string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(key)) + "." + strconv.FormatInt(time.Now().Unix(), 36) + "." + strings.ToLower(rand.Text())
+}
+
+func parseUploadID(id string) (key string, begun time.Time, err error) {
+	fields := strings.Split(id, ".")
+	if len(fields) != 3 || !plain(id) {
+		return "", time.Time{}, fmt.Errorf("%w: %q", blob.ErrNoUpload, id)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(fields[0])
+	seconds, errT := strconv.ParseInt(fields[1], 36, 64)
+	if err != nil || errT != nil {
+		return "", time.Time{}, fmt.Errorf("%w: %q", blob.ErrNoUpload, id)
+	}
+	return string(raw), time.Unix(seconds, 0), nil
+}
+
+// Begin makes the directory of an upload.
+func (s *Store) Begin(ctx context.Context, key string) (string, error) {
+	if _, err := s.place(key); err != nil {
+		return "", err
+	}
+	id := newUploadID(key)
+	err := os.Mkdir(s.path("uploads", id), 0o700)
+	if err == nil {
+		err = syncDir(s.path("uploads"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("begin upload of %s: %w", key, full(err))
+	}
+	return id, nil
+}
+
+// uploadDir is the directory of an upload in progress; blob.ErrNoUpload if there
+// is none.
+func (s *Store) uploadDir(id string) (string, error) {
+	if _, _, err := parseUploadID(id); err != nil {
+		return "", err
+	}
+	dir := s.path("uploads", id)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %s", blob.ErrNoUpload, id)
+	} else if err != nil {
+		return "", err
+	}
+	return dir, nil
+}
+
+// PutPart stores a part under a new name, so that a part uploaded again never
+// touches the bytes of the one before it.
+func (s *Store) PutPart(ctx context.Context, upload string, n int, size int64, r io.Reader) (blob.Part, error) {
+	dir, err := s.uploadDir(upload)
+	if err != nil {
+		return blob.Part{}, err
+	}
+	if err := s.room(size); err != nil {
+		return blob.Part{}, err
+	}
+	name := fmt.Sprintf("%05d-%s", n, strings.ToLower(rand.Text()[:10]))
+	temp := s.temp("part")
+	written, crc, err := writeFile(ctx, temp, size, r)
+	if err == nil {
+		err = os.Rename(temp, filepath.Join(dir, name))
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err = gone(err, upload); err != nil {
+		_ = os.Remove(temp) // what is left is removed at the next start
+		return blob.Part{}, fmt.Errorf("put part %d: %w", n, full(err))
+	}
+	return blob.Part{Number: n, ID: name, Size: written, CRC64: crc}, nil
+}
+
+// Complete turns the directory of the upload into the blob.
+func (s *Store) Complete(ctx context.Context, upload string, parts []blob.Part) (blob.Info, error) {
+	key, _, err := parseUploadID(upload)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	place, err := s.place(key)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	m := &manifest{Format: 1, Upload: upload}
+	for _, p := range parts {
+		m.Parts = append(m.Parts, manifestPart{File: p.ID, Size: p.Size, CRC64: p.CRC64})
+	}
+	err = s.finish(upload, place, m)
+	if errors.Is(err, blob.ErrNoUpload) && s.made(place, upload, parts) {
+		err = nil // by a Complete before this one
+	}
+	if err != nil {
+		return blob.Info{}, fmt.Errorf("complete upload of %s: %w", key, full(err))
+	}
+	return blob.Info{Key: key, Size: m.size(), CRC64: m.crc64(), Modified: time.Now()}, nil
+}
+
+// finish checks the parts, writes the manifest beside them and renames their
+// directory to the blob's place.
+func (s *Store) finish(upload, place string, m *manifest) error {
+	dir, err := s.uploadDir(upload)
+	if err != nil {
+		return err
+	}
+	for i, p := range m.Parts {
+		st, err := os.Stat(filepath.Join(dir, filepath.Base(p.File)))
+		if errors.Is(err, fs.ErrNotExist) || !plain(p.File) || err == nil && st.Size() != p.Size {
+			return fmt.Errorf("%w: number %d of those named (%s)", blob.ErrNoPart, i+1, p.File)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.makeDirs(filepath.Dir(place)); err != nil {
+		return err
+	}
+	if err := s.writeJSON(filepath.Join(dir, manifestName), m); err != nil {
+		return gone(err, upload)
+	}
+	// A directory is never renamed over a file, nor over one that holds a blob.
+	if err := os.Rename(dir, place); err != nil {
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
+			return blob.ErrExists
+		}
+		return gone(err, upload)
+	}
+	s.prune(place, m)
+	return errors.Join(syncDir(filepath.Dir(place)), syncDir(s.path("uploads")))
+}
+
+// gone turns the absence of an upload's directory, which was there a moment ago,
+// into ErrNoUpload: it was completed or aborted meanwhile.
+func gone(err error, upload string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", blob.ErrNoUpload, upload)
+	}
+	return err
+}
+
+// made says whether the blob is there and was made of these parts.
+func (s *Store) made(place, upload string, parts []blob.Part) bool {
+	m, err := readManifest(place)
+	return err == nil && m.consists(upload, parts)
+}
+
+// prune removes the parts that were replaced or left out. Where that fails they
+// only take room, until the blob goes.
+func (s *Store) prune(place string, m *manifest) {
+	keep := map[string]bool{manifestName: true}
+	for _, p := range m.Parts {
+		keep[p.File] = true
+	}
+	entries, err := os.ReadDir(place)
+	for _, e := range entries {
+		if !keep[e.Name()] {
+			err = errors.Join(err, os.Remove(filepath.Join(place, e.Name())))
+		}
+	}
+	if err != nil {
+		s.log.Warn("parts that belong to no blob are left", "blob", place, "err", err)
+	}
+}
+
+// Abort removes an upload with its parts.
+func (s *Store) Abort(ctx context.Context, upload string) error {
+	dir, err := s.uploadDir(upload)
+	if errors.Is(err, blob.ErrNoUpload) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Out of sight at once: a part that arrives meanwhile finds no directory.
+	grave := s.temp("dead")
+	if err := os.Rename(dir, grave); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("abort upload: %w", err)
+	}
+	if err := os.RemoveAll(grave); err != nil {
+		return fmt.Errorf("abort upload: %w", err)
+	}
+	return syncDir(s.path("uploads"))
+}
+
+// DropPart frees a part that was replaced.
+func (s *Store) DropPart(ctx context.Context, upload string, p blob.Part) error {
+	dir, err := s.uploadDir(upload)
+	if errors.Is(err, blob.ErrNoUpload) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !plain(p.ID) || p.ID == manifestName {
+		return fmt.Errorf("%w: %q", blob.ErrNoPart, p.ID)
+	}
+	if err := os.Remove(filepath.Join(dir, p.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("drop part: %w", err)
+	}
+	return nil
+}
+
+// Uploads yields the uploads in progress that were begun before t.
+func (s *Store) Uploads(ctx context.Context, before time.Time) iter.Seq2[blob.Upload, error] {
+	return func(yield func(blob.Upload, error) bool) {
+		entries, err := os.ReadDir(s.path("uploads"))
+		if err != nil {
+			yield(blob.Upload{}, fmt.Errorf("list uploads: %w", err))
+			return
+		}
+		for _, e := range entries {
+			if err := ctx.Err(); err != nil {
+				yield(blob.Upload{}, err)
+				return
+			}
+			key, begun, err := parseUploadID(e.Name())
+			if err != nil || !begun.Before(before) {
+				continue // not ours, or young
+			}
+			if !yield(blob.Upload{ID: e.Name(), Key: key, Begun: begun}, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"meridian/internal/checksum"
+	"meridian/metadata"
+)
+
+// How long the catalogue may take to commit, whatever became of the client: the
+// body is here already, and an answer that nobody waits for is still better
+// known than not.
+const (
+	commitTimeout = 15 * time.Second
+	commitTries   = 3
+	cleanTimeout  = 10 * time.Second
+)
+
+// PutInput is an object to be put.
+type PutInput struct {
+	// Template holds bucket, key, headers, metadata, tags and owner.
+	Template metadata.Version
+	Body     io.Reader
+	Size     int64 // -1 where it is not known
+	// Algorithms are the checksums to compute; MD5 always is, for the ETag.
+	Algorithms []checksum.Algorithm
+	// Verify is called after the body was read and before anything is visible,
+	// with the sums by algorithm ("md5" in hex, the others in base64). An error
+	// of it ends the put and leaves nothing behind. Optional.
+	Verify func(sums map[string]string) error
+	Cond   metadata.Cond
+}
+
+// Put stores the body and makes it the current version of its key. After a nil
+// error both are durable; after an error nothing is visible, except that the
+// outcome of a commit whose connection broke is not known.
+func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error) {
+	v := in.Template
+	if err := metadata.CheckKey(v.Key); err != nil {
+		return metadata.Version{}, err
+	}
+	id, err := NewVersionID(o.Now())
+	if err != nil {
+		return metadata.Version{}, err
+	}
+	v.ID = id
+	v.Blob = BlobKey(v.Bucket, id, v.Key)
+	v.Regions = []string{o.Region}
+
+	set := checksum.NewSet(append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
+	info, err := o.Store.Put(ctx, v.Blob, in.Size, io.TeeReader(in.Body, set))
+	if err != nil {
+		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, err)
+	}
+	sums := set.Sums()
+	if in.Verify != nil {
+		if err := in.Verify(sums); err != nil {
+			o.discard(ctx, v.Blob)
+			return metadata.Version{}, err
+		}
+	}
+	v.Size, v.CRC64 = info.Size, info.CRC64
+	v.ETag = sums[string(checksum.MD5)]
+	delete(sums, string(checksum.MD5))
+	v.Checksums = sums
+	if len(sums) > 0 {
+		v.ChecksumType = FullObject
+	}
+	v.Modified = o.Now().UTC().Truncate(time.Millisecond)
+	return o.commit(ctx, v, in.Cond)
+}
+
+// FullObject is the ChecksumType of sums over the whole body.
+const FullObject = "FULL_OBJECT"
+
+// Copy puts the bytes of src under the names and headers of in.Template.
+func (o *Objects) Copy(ctx context.Context, src metadata.Version, in PutInput) (metadata.Version, error) {
+	body, _, err := o.Open(ctx, src, 0, -1)
+	if err != nil {
+		return metadata.Version{}, err
+	}
+	defer body.Close()
+	in.Body, in.Size = body, src.Size
+	return o.Put(ctx, in)
+}
+
+// commit makes v visible. Commit knows v by its ID, so it is repeated where
+// nobody knows whether it was done.
+func (o *Objects) commit(ctx context.Context, v metadata.Version, c metadata.Cond) (metadata.Version, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	var err error
+	for try := range commitTries {
+		if try > 0 {
+			select {
+			case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		var done metadata.Version
+		if done, err = o.Catalog.Commit(ctx, v, c); err == nil {
+			return done, nil
+		}
+		if refused(err) {
+			o.discard(ctx, v.Blob)
+			return metadata.Version{}, err
+		}
+	}
+	// It may have been committed: the blob stays, and if nothing names it the
+	// sweeper removes it.
+	return metadata.Version{}, fmt.Errorf("commit %s/%s: %w", v.Bucket, v.Key, err)
+}
+
+// refused says whether err is the catalogue's own decision, which proves that
+// nothing was committed.
+func refused(err error) bool {
+	for _, certain := range []error{
+		metadata.ErrPrecondition, metadata.ErrNoSuchBucket, metadata.ErrNoSuchKey, metadata.ErrInvalid, metadata.ErrNoSuchVersion,
+	} {
+		if errors.Is(err, certain) {
+			return true
+		}
+	}
+	return false
+}
+
+// discard removes a blob that nothing will ever name. Where it fails the
+// sweeper does it.
+func (o *Objects) discard(ctx context.Context, key string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	if err := o.Store.Delete(ctx, key); err != nil {
+		o.Log.Warn("left a blob for the sweeper", "blob", key, "err", err)
+	}
+}
