@@ -49,7 +49,8 @@ type Feed interface {
 	Head(ctx context.Context) (Seq, error)
 	// Poll returns up to limit events after the given Seq that may be
 	// delivered now; none is not an error. ErrFeedGone if some of those after
-	// it were already removed.
+	// it were already removed, or if this feed has not come as far: the
+	// catalogue was restored from a backup.
 	Poll(ctx context.Context, after Seq, limit int) ([]Event, error)
 	// Wait returns when there may be more to Poll: at a doorbell, or after
 	// 200 ms, since doorbells may get lost. It returns ctx's error when ctx

@@ -91,4 +91,6 @@ func (s *Sealer) Open(sealed []byte, context string) ([]byte, error) {
 	return secret, nil
 }
 
-func (s *Sealer) data(context string) []byte { return append(s.header[:headerSize:headerSize], context...) }
+func (s *Sealer) data(context string) []byte {
+	return append(s.header[:headerSize:headerSize], context...)
+}

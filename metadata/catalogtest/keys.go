@@ -81,6 +81,7 @@ func testKeys(t *testing.T, s metadata.Store) {
 	wantError(t, "deleting it again", s.DeleteKey(ctx, want.ID), metadata.ErrNoSuchAccess)
 	_, err = s.Key(ctx, "nobody\x00\xff")
 	wantError(t, "an ID that no key can have", err, metadata.ErrNoSuchAccess)
+	wantError(t, "deleting it", s.DeleteKey(ctx, "nobody\x00\xff"), metadata.ErrNoSuchAccess)
 	if all := keyIDs(t, s); len(all) != 1 {
 		t.Errorf("Keys = %+v after one of two was deleted", all)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -136,7 +137,7 @@ func testConcurrentMedia(t *testing.T, s metadata.Store) {
 					made++
 					mu.Unlock()
 				}
-				m.Tags = append(m.Tags, fmt.Sprint(i))
+				m.Tags = append(m.Tags, strconv.Itoa(i))
 				return photo(m)
 			})
 			if err != nil {
@@ -162,7 +163,7 @@ func testConcurrentMediaUpdates(t *testing.T, s metadata.Store) {
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() {
-			add := func(m *metadata.Media) error { m.Tags = append(m.Tags, fmt.Sprint(i)); return photo(m) }
+			add := func(m *metadata.Media) error { m.Tags = append(m.Tags, strconv.Itoa(i)); return photo(m) }
 			var err error
 			if i%2 == 0 {
 				_, err = s.UpdateMedia(t.Context(), m.ID, add)

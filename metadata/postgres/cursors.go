@@ -11,6 +11,8 @@ import (
 	"meridian/metadata"
 )
 
+var _ metadata.Cursors = (*Store)(nil)
+
 // Cursor implements metadata.Cursors.
 func (s *Store) Cursor(ctx context.Context, name string) (metadata.Seq, error) {
 	seq, err := scanSeq(s.pool.QueryRow(ctx, `SELECT xid, id FROM feed_cursor WHERE name = $1`, name))

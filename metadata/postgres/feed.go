@@ -11,6 +11,11 @@ import (
 	"meridian/metadata"
 )
 
+var (
+	_ metadata.Feed = (*Store)(nil)
+	_ metadata.Follower = (*Store)(nil)
+)
+
 const (
 	// feedPoll is how long a follower sleeps when no doorbell rings.
 	feedPoll = 200 * time.Millisecond

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func TestFollowersOfOverlappingTransactions(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				if w == 0 { // one of them through a store, with its doorbell
-					_, seq, err := a.AskPurge(t.Context(), metadata.Purge{SurrogateKeys: []string{fmt.Sprint(i)}})
+					_, seq, err := a.AskPurge(t.Context(), metadata.Purge{SurrogateKeys: []string{strconv.Itoa(i)}})
 					if err != nil {
 						t.Error(err)
 						return
@@ -158,7 +159,7 @@ func TestFollowersOfOverlappingTransactions(t *testing.T) {
 				err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
 					var seq metadata.Seq
 					if err := tx.QueryRow(t.Context(), `INSERT INTO outbox (type) VALUES ($1) RETURNING xid, id`,
-						fmt.Sprint(w)).Scan(&seq.Xid, &seq.ID); err != nil {
+						strconv.Itoa(w)).Scan(&seq.Xid, &seq.ID); err != nil {
 						return err
 					}
 					seqs = append(seqs, seq)
@@ -243,7 +244,7 @@ func TestTheFeedTellsWhatItForgot(t *testing.T) {
 	s, conn := open(t, url), connect(t, url)
 	var seqs []metadata.Seq
 	for i := range 8 {
-		seqs = append(seqs, ask(t, s, fmt.Sprint(i)))
+		seqs = append(seqs, ask(t, s, strconv.Itoa(i)))
 	}
 	// Nothing is old yet.
 	maintain(t, s)

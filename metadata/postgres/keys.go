@@ -15,6 +15,8 @@ import (
 	"meridian/metadata"
 )
 
+var _ metadata.Keys = (*Store)(nil)
+
 const keyColumns = `id, secret, "user", role, created, expires`
 
 // PutKey implements metadata.Keys. It is called for the root key at every start
@@ -24,11 +26,13 @@ func (s *Store) PutKey(ctx context.Context, k metadata.AccessKey) error {
 		return err
 	}
 	changed := false
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		if changed, err = s.putKey(ctx, tx, k); err != nil || !changed {
-			return err
-		}
-		return s.emitKey(ctx, tx, k.ID)
+	err := retry(ctx, true, func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			if changed, err = s.putKey(ctx, tx, k); err != nil || !changed {
+				return err
+			}
+			return s.emitKey(ctx, tx, k.ID)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("put access key %q: %w", k.ID, err)
@@ -162,15 +166,20 @@ func (s *Store) liveKeys(ctx context.Context, db querier) ([]metadata.AccessKey,
 // DeleteKey implements metadata.Keys. It needs no secret, so that also a key
 // that was sealed under a lost master key can be removed.
 func (s *Store) DeleteKey(ctx context.Context, id string) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `DELETE FROM access_key WHERE id = $1`, id)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return metadata.ErrNoSuchAccess
-		}
-		return s.emitKey(ctx, tx, id)
+	if !isText(id) {
+		return fmt.Errorf("delete access key %q: %w", id, metadata.ErrNoSuchAccess)
+	}
+	err := retry(ctx, false, func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, `DELETE FROM access_key WHERE id = $1`, id)
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() == 0 {
+				return metadata.ErrNoSuchAccess
+			}
+			return s.emitKey(ctx, tx, id)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("delete access key %q: %w", id, err)

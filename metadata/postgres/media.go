@@ -11,6 +11,8 @@ import (
 	"meridian/metadata"
 )
 
+var _ metadata.MediaRecords = (*Store)(nil)
+
 // mediaColumns are as scanMedia reads them, of media m joined with bucket b.
 const mediaColumns = `m.id, b.name, m.key, m.kind, m.version_id, m.size, m.etag, m.content_type, m.blob, m.regions,
 	m.title, m.description, m.tags, m.width, m.height, m.duration, m.codecs, m.taken_at, m.state, m.error,

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"meridian/metadata"
 )
+
+var _ metadata.Nodes = (*Store)(nil)
 
 // Push implements metadata.Nodes. Registration, counters, views and purge
 // acknowledgements are one transaction, and the number of the push is part of
@@ -26,12 +29,13 @@ func (s *Store) Push(ctx context.Context, p metadata.Push) (metadata.PushReply, 
 	if err := s.addCounterDays(ctx, counters); err != nil {
 		return metadata.PushReply{}, fmt.Errorf("push of node %q: %w", p.Node.ID, err)
 	}
-	err = s.push(ctx, p, counters)
+	push := func() error { return s.push(ctx, p, counters) }
+	err = retry(ctx, true, push)
 	if isNoPartition(err) {
 		// Another process, keeping less of the past, has dropped the day since.
 		s.days.forget()
 		if err = s.addCounterDays(ctx, counters); err == nil {
-			err = s.push(ctx, p, counters)
+			err = retry(ctx, true, push)
 		}
 	}
 	if err != nil {
@@ -54,7 +58,7 @@ func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.C
 			INSERT INTO node_boot AS b (node, boot, pushed, seen) VALUES ($1, $2, $3::text::numeric, now())
 			ON CONFLICT (node, boot) DO UPDATE SET pushed = excluded.pushed, seen = now()
 			 WHERE b.pushed < excluded.pushed`,
-			p.Node.ID, p.Node.Boot, fmt.Sprint(p.Number))
+			p.Node.ID, p.Node.Boot, strconv.FormatUint(p.Number, 10))
 		if err != nil {
 			return fmt.Errorf("count push: %w", err)
 		}

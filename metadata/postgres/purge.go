@@ -12,6 +12,8 @@ import (
 	"meridian/metadata"
 )
 
+var _ metadata.Purges = (*Store)(nil)
+
 // AskPurge implements metadata.Purges.
 func (s *Store) AskPurge(ctx context.Context, p metadata.Purge) (metadata.PurgeStatus, metadata.Seq, error) {
 	if err := p.Check(); err != nil {
@@ -27,16 +29,18 @@ func (s *Store) AskPurge(ctx context.Context, p metadata.Purge) (metadata.PurgeS
 	}
 	status := metadata.PurgeStatus{Purge: p, Acks: []metadata.PurgeAck{}}
 	var seq metadata.Seq
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		if err = tx.QueryRow(ctx, `INSERT INTO purge (id, body) VALUES ($1, $2) RETURNING asked`,
-			p.ID, body).Scan(&status.Asked); err != nil {
+	err = retry(ctx, false, func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			if err = tx.QueryRow(ctx, `INSERT INTO purge (id, body) VALUES ($1, $2) RETURNING asked`,
+				p.ID, body).Scan(&status.Asked); err != nil {
+				return err
+			}
+			if status.Waiting, err = waitingNodes(ctx, tx, p.ID); err != nil {
+				return err
+			}
+			seq, err = s.emit(ctx, tx, metadata.Event{Type: metadata.PurgeAsked, Bucket: p.Bucket, Data: body})
 			return err
-		}
-		if status.Waiting, err = waitingNodes(ctx, tx, p.ID); err != nil {
-			return err
-		}
-		seq, err = s.emit(ctx, tx, metadata.Event{Type: metadata.PurgeAsked, Bucket: p.Bucket, Data: body})
-		return err
+		})
 	})
 	if err != nil {
 		return metadata.PurgeStatus{}, metadata.Seq{}, fmt.Errorf("ask purge: %w", err)

@@ -13,6 +13,8 @@ import (
 	"meridian/metadata"
 )
 
+var _ metadata.Reports = (*Store)(nil)
+
 // Report implements metadata.Reports. Postgres adds the minutes up to one row
 // for each tier and combination of the groups asked for; the rest is done here,
 // over a number of rows that does not grow with the window.
