@@ -395,7 +395,7 @@ END $$;
 -- place_blob records a copy. r_status is 'done', 'again', or 'no version' where
 -- nothing names the blob.
 CREATE FUNCTION place_blob(
-    p_blob text, p_region text, p_from text, OUT r_status text)
+    p_blob text, p_region text, OUT r_status text)
 LANGUAGE plpgsql AS $$
 DECLARE
     at_id     bigint;
@@ -428,6 +428,8 @@ BEGIN
             r_status := 'no version';
             RETURN;
         END IF;
+        UPDATE dropped_version SET regions = regions || p_region
+         WHERE version_id = v_id AND p_region <> ALL (regions);
         INSERT INTO dropped_blob VALUES (p_region, p_blob, clock_timestamp()) ON CONFLICT DO NOTHING;
         r_status := 'again';
         RETURN;
