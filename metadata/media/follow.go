@@ -122,16 +122,15 @@ func (w *Worker) reconcile(ctx context.Context, o object, seen string) error {
 	overruled := ""
 	for {
 		v, err := w.store.Lookup(ctx, metadata.Ref{Bucket: o.bucket, Key: o.key})
+		none := isAny(err, metadata.ErrNoSuchKey, metadata.ErrNoSuchVersion, metadata.ErrDeleteMarker)
 		switch {
 		case errors.Is(err, metadata.ErrNoSuchBucket):
 			return nil // and its records with it
-		case isAny(err, metadata.ErrNoSuchKey, metadata.ErrNoSuchVersion, metadata.ErrDeleteMarker):
-			return w.store.DropMedia(ctx, o.bucket, o.key, max(seen, v.ID))
-		case err != nil:
+		case err != nil && !none:
 			return err
-		}
-		if probe.TypeOf(v.ContentType, v.Key) == "" {
-			return w.store.DropMedia(ctx, o.bucket, o.key, v.ID)
+		case none || probe.TypeOf(v.ContentType, v.Key) == "":
+			// The record may be of a removed version newer than v.
+			return w.store.DropMedia(ctx, o.bucket, o.key, max(seen, v.ID))
 		}
 		newer, err := w.record(ctx, v, overruled)
 		if err != nil || newer == "" {

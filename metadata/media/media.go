@@ -35,6 +35,8 @@ type Store interface {
 	List(ctx context.Context, q metadata.ListQuery) (metadata.ListPage, error)
 }
 
+var _ Store = metadata.Store(nil)
+
 // Opener gives the bytes of a version. ctx bounds all reads, which one goroutine
 // at a time makes. An error of OpenAt or of a read says that the bytes cannot be
 // had now.
