@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"meridian/metadata"
 	"meridian/origin/blob"
 )
@@ -117,32 +115,4 @@ func unavailable(v metadata.Version, errs []error) error {
 		return fmt.Errorf("open blob %s: %w", v.Blob, cause)
 	}
 	return fmt.Errorf("open blob %s of %v: %w", v.Blob, v.Regions, errors.Join(ErrUnavailable, cause))
-}
-
-// NewVersionID is a ULID of time t.
-func NewVersionID(t time.Time) (string, error) {
-	id, err := ulid.New(ulid.Timestamp(t), ulid.DefaultEntropy())
-	if err != nil {
-		return "", fmt.Errorf("make a version ID: %w", err)
-	}
-	return id.String(), nil
-}
-
-// BlobKey is the key of a version's bytes in a store: the bucket, the version ID
-// and the extension of the object's key, where it is a plain one, so that what
-// lies in a store can be looked at with ordinary tools.
-func BlobKey(bucket, versionID, key string) string {
-	const longest = 10
-	name := bucket + "/" + versionID
-	dot := strings.LastIndexByte(key, '.')
-	ext := strings.ToLower(key[dot+1:])
-	if dot < 0 || ext == "" || len(ext) > longest {
-		return name
-	}
-	for _, c := range []byte(ext) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return name
-		}
-	}
-	return name + "." + ext
 }

@@ -9,6 +9,7 @@ import (
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
+	"meridian/origin/blob"
 )
 
 // How long the catalogue may take to commit, whatever became of the client: the
@@ -43,12 +44,12 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	if err := metadata.CheckKey(v.Key); err != nil {
 		return metadata.Version{}, err
 	}
-	id, err := NewVersionID(o.Now())
+	id, err := metadata.NewVersionID(o.Now())
 	if err != nil {
 		return metadata.Version{}, err
 	}
 	v.ID = id
-	v.Blob = BlobKey(v.Bucket, id, v.Key)
+	v.Blob = blob.KeyFor(v.Bucket, id, v.Key)
 	v.Regions = []string{o.Region}
 
 	set := checksum.NewSet(append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)

@@ -1,0 +1,209 @@
+// Package upload is S3's multipart upload: parts arrive in any order, each
+// durable on its own, and become one object when the upload is completed. The
+// bytes are the blob store's affair, which joins them without copying; the
+// catalogue remembers which part is which.
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"meridian/internal/checksum"
+	"meridian/metadata"
+	"meridian/origin/blob"
+)
+
+// The errors of uploads, beside metadata.ErrNoSuchUpload and ErrInvalidPart.
+var (
+	ErrWrongRegion  = errors.New("the parts of this upload live in another region")
+	ErrPartOrder    = errors.New("parts are not in ascending order")
+	ErrPartTooSmall = errors.New("a part other than the last is smaller than the least size")
+	ErrTooLarge     = errors.New("the object is larger than the greatest size")
+	ErrWrongSize    = errors.New("the parts do not add up to the size that was announced")
+	ErrChecksum     = errors.New("the checksum of the object is not the one that was announced")
+)
+
+// Limits of S3.
+const (
+	MinPartSize   = 5 << 20
+	MaxObjectSize = 50 << 40
+)
+
+// Catalog is what uploads read and change of the catalogue.
+type Catalog interface {
+	metadata.Uploads
+	Lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error)
+}
+
+// Options describe the uploads of a region.
+type Options struct {
+	Region  string
+	Store   blob.Store
+	Catalog Catalog
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
+	// MinPart is the least size of a part that is not the last; MinPartSize
+	// where it is zero.
+	MinPart int64
+}
+
+// Manager keeps the uploads of one region. Its methods may run at once.
+type Manager struct {
+	Options
+}
+
+// New returns the uploads of a region.
+func New(o Options) *Manager {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MinPart == 0 {
+		o.MinPart = MinPartSize
+	}
+	return &Manager{o}
+}
+
+// cleanTimeout bounds work after the client's context ended.
+const cleanTimeout = 10 * time.Second
+
+// Begin makes an upload whose object will be like template. alg and kind are the
+// checksum the client chose for it; both may be empty. The ID of the upload is
+// that of the version to be, so that a Complete which comes again after it
+// succeeded can be answered.
+func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg checksum.Algorithm, kind string) (metadata.Upload, error) {
+	if err := metadata.CheckKey(template.Key); err != nil {
+		return metadata.Upload{}, err
+	}
+	id, err := metadata.NewVersionID(m.Now())
+	if err != nil {
+		return metadata.Upload{}, err
+	}
+	template.ID, template.Blob, template.Regions = id, blob.KeyFor(template.Bucket, id, template.Key), []string{m.Region}
+	u := metadata.Upload{
+		ID: id, Template: template, Region: m.Region, ChecksumAlgorithm: string(alg), ChecksumType: kind,
+		Created: m.Now().UTC().Truncate(time.Millisecond),
+	}
+	if u.StoreUpload, err = m.Store.Begin(ctx, template.Blob); err != nil {
+		return metadata.Upload{}, fmt.Errorf("begin upload of %s/%s: %w", template.Bucket, template.Key, err)
+	}
+	if err := m.Catalog.CreateUpload(ctx, u); err != nil {
+		// If it was recorded after all, its parts will find no upload in the
+		// store, and it expires.
+		m.clean(ctx, "abort", func(ctx context.Context) error { return m.Store.Abort(ctx, u.StoreUpload) })
+		return metadata.Upload{}, err
+	}
+	return u, nil
+}
+
+// PutPart stores part n of size bytes (-1: unknown). verify is called with the
+// sums of algs and MD5 before the part is recorded, and refuses it by an error;
+// it may be nil.
+func (m *Manager) PutPart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader, algs []checksum.Algorithm, verify func(sums map[string]string) error) (metadata.Part, error) {
+	if err := m.here(u); err != nil {
+		return metadata.Part{}, err
+	}
+	set := checksum.NewSet(append([]checksum.Algorithm{checksum.MD5}, algs...)...)
+	stored, err := m.Store.PutPart(ctx, u.StoreUpload, n, size, io.TeeReader(body, set))
+	if err != nil {
+		return metadata.Part{}, m.known(err)
+	}
+	sums := set.Sums()
+	if verify != nil {
+		if err := verify(sums); err != nil {
+			m.drop(ctx, u, stored)
+			return metadata.Part{}, err
+		}
+	}
+	p := metadata.Part{
+		Number: n, Size: stored.Size, ETag: sums[string(checksum.MD5)], CRC64: stored.CRC64, StorePart: stored.ID,
+		Modified: m.Now().UTC().Truncate(time.Millisecond),
+	}
+	delete(sums, string(checksum.MD5))
+	p.Checksums = sums
+	replaced, err := m.Catalog.PutPart(ctx, u.ID, p)
+	if err != nil {
+		if errors.Is(err, metadata.ErrNoSuchUpload) {
+			m.drop(ctx, u, stored)
+		}
+		return metadata.Part{}, fmt.Errorf("record part %d: %w", n, err)
+	}
+	if replaced != nil && replaced.StorePart != p.StorePart {
+		m.drop(ctx, u, storePart(*replaced))
+	}
+	return p, nil
+}
+
+// Abort forgets an upload and frees its parts. From another region than the
+// upload's own, the parts are freed by the sweeper there.
+func (m *Manager) Abort(ctx context.Context, u metadata.Upload) error {
+	if _, err := m.Catalog.AbortUpload(ctx, u.ID); err != nil {
+		return err
+	}
+	if u.Region != m.Region {
+		return nil
+	}
+	m.clean(ctx, "abort", func(ctx context.Context) error {
+		// A Complete whose commit was refused has left a blob that only the
+		// upload named.
+		return errors.Join(m.Store.Abort(ctx, u.StoreUpload), m.Store.Delete(ctx, u.Template.Blob))
+	})
+	return nil
+}
+
+// Expire aborts the uploads of the region that were begun longer ago than age.
+func (m *Manager) Expire(ctx context.Context, age time.Duration) (int, error) {
+	n := 0
+	for u, err := range m.Catalog.StaleUploads(ctx, m.Region, m.Now().Add(-age)) {
+		if err != nil {
+			return n, fmt.Errorf("list stale uploads: %w", err)
+		}
+		if err := m.Abort(ctx, u); err != nil {
+			if errors.Is(err, metadata.ErrNoSuchUpload) {
+				continue // ended meanwhile
+			}
+			return n, fmt.Errorf("expire upload %s: %w", u.ID, err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// here refuses an upload of another region.
+func (m *Manager) here(u metadata.Upload) error {
+	if u.Region != m.Region {
+		return fmt.Errorf("%w: %s", ErrWrongRegion, u.Region)
+	}
+	return nil
+}
+
+// known says in the catalogue's words what the store does not know.
+func (m *Manager) known(err error) error {
+	switch {
+	case errors.Is(err, blob.ErrNoUpload):
+		return errors.Join(metadata.ErrNoSuchUpload, err)
+	case errors.Is(err, blob.ErrNoPart):
+		return errors.Join(metadata.ErrInvalidPart, err)
+	}
+	return err
+}
+
+func (m *Manager) drop(ctx context.Context, u metadata.Upload, p blob.Part) {
+	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, p) })
+}
+
+// clean frees what nothing needs; where it fails the sweeper does it.
+func (m *Manager) clean(ctx context.Context, what string, do func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	if err := do(ctx); err != nil {
+		m.Log.Warn("left something for the sweeper", "after", what, "err", err)
+	}
+}
+
+func storePart(p metadata.Part) blob.Part {
+	return blob.Part{Number: p.Number, ID: p.StorePart, Size: p.Size, CRC64: p.CRC64}
+}
