@@ -23,23 +23,9 @@ func TestRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			suite(t, func(t *testing.T) metadata.Store { return records{Store: pgtest.New(t)} })
+			suite(t, func(t *testing.T) metadata.Store { return pgtest.New(t) })
 		})
 	}
-}
-
-// records is the part of the catalogue that these suites use.
-type records struct {
-	*postgres.Store
-	others
-}
-
-type others struct{ objects }
-
-type objects struct {
-	metadata.Objects
-	metadata.Uploads
-	metadata.Blobs
 }
 
 // open opens a catalogue on a database that others use, too; change alters what
