@@ -43,10 +43,15 @@ type Tier interface {
 	// nor does a Put that was called before it bring it back.
 	Delete(ctx context.Context, k Key) error
 	Stats() Stats
+	// Close frees what the tier holds; it may be called while other methods
+	// run, and twice. Afterwards every Get is a miss and every Put declined.
 	Close() error
 }
 
-// Stats counts a tier since its start.
+// Stats counts a tier since its start. Entries, Bytes and Capacity are of now;
+// Bytes is what values cost, bookkeeping included, and is never above Capacity.
+// Declined are Puts that were not kept at all; Evictions are entries that had
+// to make room for others; Deletes are calls of Delete that found something.
 type Stats struct {
 	Entries, Bytes, Capacity         int64
 	Hits, Misses, Puts, Declined     int64
