@@ -150,17 +150,23 @@ var (
 // was written meanwhile, or it is gone again and v is current once more. The
 // caller, having looked again, names it as overruled in the second case.
 func (w *Worker) record(ctx context.Context, v metadata.Version, overruled string) (newer string, err error) {
+	var unchanged metadata.Media
 	m, err := w.store.UpsertMedia(ctx, v.Bucket, v.Key, func(m *metadata.Media) error {
 		if m.VersionID > v.ID && m.VersionID != overruled {
 			newer = m.VersionID
 			return errNewer
 		}
+		unchanged = *m
 		return describe(m, v)
 	})
 	switch {
 	case errors.Is(err, errNewer):
 		return newer, nil
-	case isAny(err, errUnchanged, metadata.ErrNoSuchBucket):
+	case errors.Is(err, errUnchanged):
+		// Whoever looked at the file while v was not the current version has
+		// left the record unfinished.
+		m = unchanged
+	case errors.Is(err, metadata.ErrNoSuchBucket):
 		return "", nil
 	case errors.Is(err, metadata.ErrInvalid):
 		w.log.WarnContext(ctx, "media worker: no record can be kept", "bucket", v.Bucket, "key", v.Key, "error", err)

@@ -21,12 +21,20 @@ type job struct {
 }
 
 // jobKey makes a job unique in the queue.
-type jobKey struct {
-	object
-	version string
-}
+type jobKey struct{ id, version string }
 
-func (j *job) jobKey() jobKey { return jobKey{j.object, j.version} }
+func (j *job) jobKey() jobKey { return jobKey{j.id, j.version} }
+
+// jobState is where a known job is.
+type jobState int
+
+const (
+	queued jobState = iota
+	taken
+	// wanted again while it was taken: whoever has it may have looked at the
+	// record before it became what it is now.
+	wanted
+)
 
 // queue holds jobs that are ready, in order, and jobs that wait for their time.
 // A job is known from push until done.
@@ -38,27 +46,30 @@ type queue struct {
 	mu    sync.Mutex
 	ready []job
 	later laterHeap
-	known map[jobKey]struct{}
+	known map[jobKey]jobState
 	lost  bool
 	wake  chan struct{}
 }
 
 func newQueue(limit int) *queue {
-	return &queue{limit: limit, empty: make(chan struct{}, 1), wake: make(chan struct{}, 1), known: map[jobKey]struct{}{}}
+	return &queue{limit: limit, empty: make(chan struct{}, 1), wake: make(chan struct{}, 1), known: map[jobKey]jobState{}}
 }
 
 // push adds a job that is not known yet, and reports whether there was room.
 func (q *queue) push(j job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, ok := q.known[j.jobKey()]; ok {
+	if state, ok := q.known[j.jobKey()]; ok {
+		if state == taken {
+			q.known[j.jobKey()] = wanted
+		}
 		return true
 	}
 	if len(q.known) >= q.limit {
 		q.lost = true
 		return false
 	}
-	q.known[j.jobKey()] = struct{}{}
+	q.known[j.jobKey()] = queued
 	q.ready = append(q.ready, j)
 	signal(q.wake)
 	return true
@@ -98,6 +109,7 @@ func (q *queue) pop(now time.Time) (j job, wait time.Duration, ok bool) {
 		return job{}, wait, false
 	}
 	j, q.ready = q.ready[0], q.ready[1:]
+	q.known[j.jobKey()] = taken
 	if len(q.ready) > 0 {
 		signal(q.wake) // for the next waiter
 	}
@@ -109,14 +121,22 @@ func (q *queue) again(j job, pause time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j.due = time.Now().Add(pause)
+	q.known[j.jobKey()] = queued
 	heap.Push(&q.later, j)
 	signal(q.wake)
 }
 
-// done forgets a job that was taken.
+// done forgets a job that was taken, unless it was pushed meanwhile.
 func (q *queue) done(j job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.known[j.jobKey()] == wanted {
+		q.known[j.jobKey()] = queued
+		j.tries = 0
+		q.ready = append(q.ready, j)
+		signal(q.wake)
+		return
+	}
 	delete(q.known, j.jobKey())
 	// Jobs that cannot be done now must not keep others out for ever.
 	if q.lost && len(q.known) <= q.limit/2 {
