@@ -21,6 +21,10 @@ var (
 	// ErrNoUpload and ErrNoPart refuse handles that the store does not know.
 	ErrNoUpload = errors.New("no such blob upload")
 	ErrNoPart   = errors.New("no such blob part")
+	// ErrNoSpace refuses a write for which there is no room.
+	ErrNoSpace = errors.New("no space left for blobs")
+	// ErrCorrupt says that a blob's bytes are not those that were written.
+	ErrCorrupt = errors.New("blob is corrupt")
 )
 
 // Info tells of a stored blob.
@@ -87,7 +91,7 @@ type Upload struct {
 
 // Verifier is a Store that can compare a blob with a checksum of its own.
 type Verifier interface {
-	// Verify reads the whole blob and fails if its bytes are not those that
-	// were written.
+	// Verify reads the whole blob and fails with ErrCorrupt if its bytes are
+	// not those that were written.
 	Verify(ctx context.Context, key string) error
 }

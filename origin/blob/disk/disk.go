@@ -16,10 +16,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,19 +30,14 @@ import (
 	"meridian/origin/blob"
 )
 
-// The errors of a disk store, beside those of package blob.
-var (
-	// ErrInUse says that another process has the directory open.
-	ErrInUse = errors.New("blob directory is in use by another process")
-	// ErrNoSpace refuses a write that would leave less than the head-room free.
-	ErrNoSpace = errors.New("no space left for blobs")
-)
+// ErrInUse says that another process has the directory open.
+var ErrInUse = errors.New("blob directory is in use by another process")
 
 // Config describes a store. Dir is required.
 type Config struct {
 	Dir string
-	// HeadRoom is the free space in bytes that writes leave; 256 MiB where it
-	// is zero, none where it is negative.
+	// HeadRoom is the free space in bytes that writes leave, or fail with
+	// blob.ErrNoSpace: 256 MiB where it is zero, none where it is negative.
 	HeadRoom int64
 	Log      *slog.Logger
 }
@@ -53,8 +50,12 @@ type Store struct {
 	headRoom int64
 	log      *slog.Logger
 	lock     *os.File
+	nameless bool          // the file system keeps files without a name
 	serial   atomic.Uint64 // names temporary files
 	known    sync.Map      // directories that exist and are synced, by path
+	buffers  sync.Pool     // of *[]byte
+	uploads  uploadLocks
+	recent   manifests
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -67,6 +68,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("blob directory: %w", err)
 	}
 	s := &Store{dir: dir, headRoom: c.HeadRoom, log: c.Log}
+	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -74,22 +76,46 @@ func Open(c Config) (*Store, error) {
 		s.headRoom = defaultHeadRoom
 	}
 	for _, d := range []string{dir, s.path("blobs"), s.path("uploads"), s.path("tmp")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+		if err := mkdirAll(d); err != nil {
 			return nil, fmt.Errorf("blob directory: %w", err)
 		}
 	}
-	if s.lock, err = os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("blob directory: %w", err)
-	}
-	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = s.lock.Close()
-		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
+	if s.lock, err = lockFile(s.path("lock")); err != nil {
+		return nil, err
 	}
 	if err := s.cleanUp(); err != nil {
 		_ = s.lock.Close()
 		return nil, err
 	}
+	s.nameless = s.canNameless()
 	return s, nil
+}
+
+// lockFile takes the lock that says whose the directory is. It holds the
+// process ID for whoever is refused; the system gives it free when the process
+// ends, however it ends.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("blob directory: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		owner, _ := io.ReadAll(io.LimitReader(f, 32))
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: %s, process %s", ErrInUse, filepath.Dir(path), strings.TrimSpace(string(owner)))
+	}
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock blob directory: %w", err)
+	}
+	return f, nil
 }
 
 // Close gives the directory free. No method may run any more.
@@ -113,23 +139,27 @@ func (s *Store) cleanUp() error {
 	if len(left) > 0 {
 		s.log.Info("removed unfinished writes", "dir", s.dir, "files", len(left))
 	}
-	return errors.Join(syncDir(s.path("blobs")), syncDir(s.dir))
+	return nil
 }
 
 // place is the path of a blob. Keys come from Meridian itself, and still none
 // may lead out of the directory.
 func (s *Store) place(key string) (string, error) {
 	bucket, name, ok := strings.Cut(key, "/")
-	if !ok || !plain(bucket) || !plain(name) {
+	if !ok || len(key) > maxKey || !plain(bucket) || !plain(name) {
 		return "", fmt.Errorf("blob key %q: %w", key, fs.ErrInvalid)
 	}
 	return s.path("blobs", bucket, shard(name), name), nil
 }
 
+// maxKey is the longest key in bytes: a bucket, a version ID and an extension
+// come to 102, and an upload's ID, which is a file name, holds a key in base64.
+const maxKey = 150
+
 // plain refuses what is more, or less, than a name in a directory.
 func plain(name string) bool {
-	const longest = 200
-	return name != "" && name[0] != '.' && len(name) <= longest && !strings.ContainsAny(name, "/\\\x00")
+	const longest = 255
+	return name != "" && name[0] != '.' && len(name) <= longest && !strings.ContainsAny(name, "/\\\x00\n")
 }
 
 // shard spreads the blobs of a bucket over 1024 directories: the last two
@@ -140,60 +170,6 @@ func shard(name string) string {
 		return "__"
 	}
 	return id[len(id)-2:]
-}
-
-// makeDirs makes the directory of a blob and syncs every directory in which a
-// name is new. Directories are never removed while the store is open, so each
-// is looked at once.
-func (s *Store) makeDirs(dir string) error {
-	if _, ok := s.known.Load(dir); ok || dir == s.path("blobs") || dir == s.dir {
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if err := s.makeDirs(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := syncDir(parent); err != nil {
-		return err
-	}
-	s.known.Store(dir, true)
-	return nil
-}
-
-// room fails where a write of size bytes (-1: unknown) would eat into the
-// head-room.
-func (s *Store) room(size int64) error {
-	if s.headRoom < 0 {
-		return nil
-	}
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &st); err != nil {
-		return fmt.Errorf("free space of %s: %w", s.dir, err)
-	}
-	free := int64(st.Bavail) * int64(st.Bsize)
-	if free-max(size, 0) < s.headRoom {
-		return fmt.Errorf("%w: %d bytes are free in %s, and %d of them stay so", ErrNoSpace, free, s.dir, s.headRoom)
-	}
-	return nil
-}
-
-// full turns "no space left on device" into ErrNoSpace.
-func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return errors.Join(ErrNoSpace, err)
-	}
-	return err
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Stat tells size and checksum of a blob. Missing: fs.ErrNotExist.
@@ -208,7 +184,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blob.Info, error) {
 	}
 	info := blob.Info{Key: key, Size: st.Size(), Modified: st.ModTime()}
 	if st.IsDir() {
-		m, err := readManifest(place)
+		m, err := s.manifest(place)
 		if err != nil {
 			return blob.Info{}, err
 		}
@@ -228,6 +204,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		}
 		place, err := s.place(key)
 		if err == nil {
+			s.recent.forget(place)
 			err = s.remove(place)
 		}
 		if err != nil {

@@ -61,7 +61,7 @@ func TestAFullDiskRefusesAndLeavesNothing(t *testing.T) {
 	}
 	defer s.Close()
 	_, err = s.Put(t.Context(), "bucket/k", 1, strings.NewReader("x"))
-	if !errors.Is(err, disk.ErrNoSpace) {
+	if !errors.Is(err, blob.ErrNoSpace) {
 		t.Errorf("Put without room = %v", err)
 	}
 	if _, err := s.Stat(t.Context(), "bucket/k"); !errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,7 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if err := s.Verify(t.Context(), "bucket/01ABC.jpg"); !errors.Is(err, disk.ErrCorrupt) {
+	if err := s.Verify(t.Context(), "bucket/01ABC.jpg"); !errors.Is(err, blob.ErrCorrupt) {
 		t.Errorf("Verify of a changed file = %v", err)
 	}
 }

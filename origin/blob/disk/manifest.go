@@ -19,6 +19,8 @@ type manifest struct {
 	Format int            `json:"format"` // 1
 	Upload string         `json:"upload"` // that it came from
 	Parts  []manifestPart `json:"parts"`
+
+	ends []int64 // where in the blob each part ends
 }
 
 type manifestPart struct {
@@ -27,18 +29,28 @@ type manifestPart struct {
 	CRC64 uint64 `json:"crc64,string"`
 }
 
-func (m *manifest) size() (n int64) {
-	for _, p := range m.Parts {
-		n += p.Size
+func (m *manifest) addUp() {
+	m.ends = make([]int64, len(m.Parts))
+	var end int64
+	for i, p := range m.Parts {
+		end += p.Size
+		m.ends[i] = end
 	}
-	return n
 }
 
+// crc64 is the checksum of the blob.
 func (m *manifest) crc64() (crc uint64) {
 	for _, p := range m.Parts {
 		crc = checksum.CombineCRC64(crc, p.CRC64, p.Size)
 	}
 	return crc
+}
+
+func (m *manifest) size() int64 {
+	if len(m.ends) == 0 {
+		return 0
+	}
+	return m.ends[len(m.ends)-1]
 }
 
 // consists says whether m was made of exactly these parts.
@@ -61,16 +73,17 @@ func readManifest(dir string) (*manifest, error) {
 	}
 	var m manifest
 	if err := json.Unmarshal(text, &m); err != nil {
-		return nil, fmt.Errorf("%w: manifest of %s: %w", ErrCorrupt, dir, err)
+		return nil, fmt.Errorf("%w: manifest of %s: %w", blob.ErrCorrupt, dir, err)
 	}
 	if m.Format != 1 {
 		return nil, fmt.Errorf("manifest of %s has format %d; this version of Meridian knows 1", dir, m.Format)
 	}
 	for _, p := range m.Parts {
 		if !plain(p.File) || p.Size < 0 {
-			return nil, fmt.Errorf("%w: manifest of %s names part %q", ErrCorrupt, dir, p.File)
+			return nil, fmt.Errorf("%w: manifest of %s names part %q", blob.ErrCorrupt, dir, p.File)
 		}
 	}
+	m.addUp()
 	return &m, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"iter"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -78,23 +80,28 @@ func (s *Store) PutPart(ctx context.Context, upload string, n int, size int64, r
 	if err != nil {
 		return blob.Part{}, err
 	}
-	if err := s.room(size); err != nil {
-		return blob.Part{}, err
-	}
 	name := fmt.Sprintf("%05d-%s", n, strings.ToLower(rand.Text()[:10]))
-	temp := s.temp("part")
-	written, crc, err := writeFile(ctx, temp, size, r)
-	if err == nil {
-		err = os.Rename(temp, filepath.Join(dir, name))
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err = gone(err, upload); err != nil {
-		_ = os.Remove(temp) // what is left is removed at the next start
+	// The draft lies outside of dir, which may become a blob meanwhile.
+	info, err := s.write(ctx, s.path("uploads"), filepath.Join(dir, name), size, r)
+	if err != nil {
+		if _, e := s.uploadDir(upload); e != nil {
+			err = e // it was completed or aborted meanwhile
+		}
 		return blob.Part{}, fmt.Errorf("put part %d: %w", n, full(err))
 	}
-	return blob.Part{Number: n, ID: name, Size: written, CRC64: crc}, nil
+	return blob.Part{Number: n, ID: name, Size: info.Size, CRC64: info.CRC64}, nil
+}
+
+// uploadLocks lets one caller at a time change what parts an upload has: none
+// may go between the moment when Complete has found them all and the one when
+// they are a blob. To add a part needs no lock.
+type uploadLocks [64]sync.Mutex
+
+// lock locks an upload, and whichever others share its lock.
+func (l *uploadLocks) lock(upload string) (unlock func()) {
+	m := &l[crc32.ChecksumIEEE([]byte(upload))%uint32(len(l))]
+	m.Lock()
+	return m.Unlock
 }
 
 // Complete turns the directory of the upload into the blob.
@@ -111,9 +118,15 @@ func (s *Store) Complete(ctx context.Context, upload string, parts []blob.Part) 
 	for _, p := range parts {
 		m.Parts = append(m.Parts, manifestPart{File: p.ID, Size: p.Size, CRC64: p.CRC64})
 	}
+	m.addUp()
+	defer s.uploads.lock(upload)()
 	err = s.finish(upload, place, m)
-	if errors.Is(err, blob.ErrNoUpload) && s.made(place, upload, parts) {
+	if errors.Is(err, blob.ErrNoUpload) && made(place, upload, parts) {
 		err = nil // by a Complete before this one
+	}
+	if err == nil {
+		s.prune(place, m)
+		err = errors.Join(syncDir(filepath.Dir(place)), syncDir(s.path("uploads")))
 	}
 	if err != nil {
 		return blob.Info{}, fmt.Errorf("complete upload of %s: %w", key, full(err))
@@ -128,9 +141,15 @@ func (s *Store) finish(upload, place string, m *manifest) error {
 	if err != nil {
 		return err
 	}
+	if len(m.Parts) == 0 {
+		return fmt.Errorf("%w: none is named", blob.ErrNoPart)
+	}
 	for i, p := range m.Parts {
-		st, err := os.Stat(filepath.Join(dir, filepath.Base(p.File)))
-		if errors.Is(err, fs.ErrNotExist) || !plain(p.File) || err == nil && st.Size() != p.Size {
+		if !plain(p.File) || p.File == manifestName {
+			return fmt.Errorf("%w: number %d of those named (%q)", blob.ErrNoPart, i+1, p.File)
+		}
+		st, err := os.Stat(filepath.Join(dir, p.File))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() != p.Size {
 			return fmt.Errorf("%w: number %d of those named (%s)", blob.ErrNoPart, i+1, p.File)
 		}
 		if err != nil {
@@ -141,30 +160,18 @@ func (s *Store) finish(upload, place string, m *manifest) error {
 		return err
 	}
 	if err := s.writeJSON(filepath.Join(dir, manifestName), m); err != nil {
-		return gone(err, upload)
+		return err
 	}
 	// A directory is never renamed over a file, nor over one that holds a blob.
-	if err := os.Rename(dir, place); err != nil {
-		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
-			return blob.ErrExists
-		}
-		return gone(err, upload)
-	}
-	s.prune(place, m)
-	return errors.Join(syncDir(filepath.Dir(place)), syncDir(s.path("uploads")))
-}
-
-// gone turns the absence of an upload's directory, which was there a moment ago,
-// into ErrNoUpload: it was completed or aborted meanwhile.
-func gone(err error, upload string) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s", blob.ErrNoUpload, upload)
+	err = os.Rename(dir, place)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
+		return blob.ErrExists
 	}
 	return err
 }
 
 // made says whether the blob is there and was made of these parts.
-func (s *Store) made(place, upload string, parts []blob.Part) bool {
+func made(place, upload string, parts []blob.Part) bool {
 	m, err := readManifest(place)
 	return err == nil && m.consists(upload, parts)
 }
@@ -189,6 +196,7 @@ func (s *Store) prune(place string, m *manifest) {
 
 // Abort removes an upload with its parts.
 func (s *Store) Abort(ctx context.Context, upload string) error {
+	defer s.uploads.lock(upload)()
 	dir, err := s.uploadDir(upload)
 	if errors.Is(err, blob.ErrNoUpload) {
 		return nil
@@ -209,6 +217,7 @@ func (s *Store) Abort(ctx context.Context, upload string) error {
 
 // DropPart frees a part that was replaced.
 func (s *Store) DropPart(ctx context.Context, upload string, p blob.Part) error {
+	defer s.uploads.lock(upload)()
 	dir, err := s.uploadDir(upload)
 	if errors.Is(err, blob.ErrNoUpload) {
 		return nil

@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/minio/crc64nvme"
-
-	"meridian/origin/blob"
+	"slices"
 )
 
-// Open reads a range of a blob; see blob.Store. Of a blob of one piece the
-// reader is an *os.File at the right offset where the range goes to the end, and
-// an io.LimitedReader over one otherwise, which net/http sends by sendfile.
+// Open reads a range of a blob; see blob.Store. The reader is an *os.File at the
+// right offset, or implements io.WriterTo by handing io.LimitedReaders over such
+// files to io.Copy. Either way io.Copy to a net/http response, or to a
+// *net.TCPConn, goes by sendfile, provided that whatever wraps the response
+// implements io.ReaderFrom.
 func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	if off < 0 {
+		return nil, fmt.Errorf("open blob %s at %d: %w", key, off, fs.ErrInvalid)
+	}
 	place, err := s.place(key)
 	if err != nil {
 		return nil, err
@@ -32,7 +35,7 @@ func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadClos
 	}
 	if st.IsDir() {
 		_ = f.Close()
-		m, err := readManifest(place)
+		m, err := s.manifest(place)
 		if err != nil {
 			return nil, err
 		}
@@ -49,11 +52,13 @@ func section(f *os.File, off, n, size int64) (io.ReadCloser, error) {
 			return nil, err
 		}
 	}
-	if n < 0 || off+n >= size {
+	if n < 0 || n >= size-off {
 		return f, nil
 	}
-	return &limited{io.LimitedReader{R: f, N: n}, f}, nil
+	return limit(f, n), nil
 }
+
+func limit(f *os.File, n int64) *limited { return &limited{io.LimitedReader{R: f, N: n}, f} }
 
 // limited reads the first bytes of a file. WriteTo hands an io.LimitedReader on,
 // the one wrapper of a file that net.TCPConn knows how to send by sendfile.
@@ -71,27 +76,25 @@ func (l *limited) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, &l.Lim
 type parts struct {
 	dir     string
 	left    []manifestPart
-	skip    int64 // of the next part
-	n       int64 // still to read, -1 for all
-	current io.ReadCloser
-	size    int64 // of current, still to read
+	skip    int64    // of the next part
+	n       int64    // still to be opened, -1 for all
+	current *limited // nil before the first
 }
 
 func openParts(dir string, m *manifest, off, n int64) io.ReadCloser {
-	p := &parts{dir: dir, left: m.Parts, n: n}
-	for len(p.left) > 0 && off >= p.left[0].Size {
-		off -= p.left[0].Size
-		p.left = p.left[1:]
+	first, _ := slices.BinarySearch(m.ends, off+1) // the first part that ends behind off
+	p := &parts{dir: dir, left: m.Parts[first:], n: n, skip: off}
+	if first > 0 {
+		p.skip -= m.ends[first-1]
 	}
-	p.skip = off
 	return p
 }
 
 // next opens the next file; io.EOF after the last.
 func (p *parts) next() error {
 	if p.current != nil {
-		if p.size > 0 {
-			return fmt.Errorf("%w: a part file ended %d bytes early", io.ErrUnexpectedEOF, p.size)
+		if p.current.N > 0 {
+			return fmt.Errorf("%w: a part file ended %d bytes early", io.ErrUnexpectedEOF, p.current.N)
 		}
 		_ = p.current.Close()
 		p.current = nil
@@ -100,38 +103,35 @@ func (p *parts) next() error {
 		return io.EOF
 	}
 	part := p.left[0]
+	size := part.Size - p.skip
+	if p.n >= 0 {
+		size = min(size, p.n)
+		p.n -= size
+	}
 	f, err := os.Open(filepath.Join(p.dir, part.File))
 	if err != nil {
 		return fmt.Errorf("open part: %w", err)
 	}
-	p.size = part.Size - p.skip
-	if p.n >= 0 {
-		p.size = min(p.size, p.n)
-		p.n -= p.size
+	if p.skip > 0 {
+		if _, err := f.Seek(p.skip, io.SeekStart); err != nil {
+			_ = f.Close()
+			return fmt.Errorf("open part: %w", err)
+		}
 	}
-	if p.current, err = section(f, p.skip, p.size, part.Size); err != nil {
-		return fmt.Errorf("open part: %w", err)
-	}
-	p.left, p.skip = p.left[1:], 0
+	p.current, p.left, p.skip = limit(f, size), p.left[1:], 0
 	return nil
 }
 
 func (p *parts) Read(b []byte) (int, error) {
 	for {
-		if p.current == nil {
-			if err := p.next(); err != nil {
-				return 0, err
+		if p.current != nil {
+			n, err := p.current.Read(b)
+			if n > 0 || len(b) == 0 || err != nil && !errors.Is(err, io.EOF) {
+				return n, err
 			}
 		}
-		n, err := p.current.Read(b)
-		p.size -= int64(n)
-		if n > 0 || err != nil && !errors.Is(err, io.EOF) {
-			return n, err
-		}
-		if err != nil {
-			if err := p.next(); err != nil {
-				return 0, err
-			}
+		if err := p.next(); err != nil {
+			return 0, err
 		}
 	}
 }
@@ -139,21 +139,16 @@ func (p *parts) Read(b []byte) (int, error) {
 // WriteTo sends file after file, so that each can go by sendfile.
 func (p *parts) WriteTo(w io.Writer) (total int64, err error) {
 	for {
-		if p.current == nil || p.size == 0 {
-			if err := p.next(); err != nil {
-				if errors.Is(err, io.EOF) {
-					err = nil
-				}
+		if p.current != nil {
+			n, err := p.current.WriteTo(w)
+			if total += n; err != nil {
 				return total, err
 			}
 		}
-		n, err := io.Copy(w, p.current)
-		total += n
-		if p.size -= n; err != nil {
+		if err := p.next(); errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return total, nil
+		} else if err != nil {
 			return total, err
-		}
-		if p.size > 0 {
-			return total, fmt.Errorf("%w: a part file ended %d bytes early", io.ErrUnexpectedEOF, p.size)
 		}
 	}
 }
@@ -164,31 +159,3 @@ func (p *parts) Close() error {
 	}
 	return p.current.Close()
 }
-
-// ErrCorrupt says that a blob's bytes are not those that were written.
-var ErrCorrupt = errors.New("blob is corrupt")
-
-// Verify reads a blob and compares it with the checksum kept beside it; a blob
-// without one passes.
-func (s *Store) Verify(ctx context.Context, key string) error {
-	info, err := s.Stat(ctx, key)
-	if err != nil || info.CRC64 == 0 {
-		return err
-	}
-	r, err := s.Open(ctx, key, 0, -1)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	hash := crc64nvme.New()
-	n, err := io.Copy(hash, r)
-	if err != nil {
-		return fmt.Errorf("verify blob %s: %w", key, err)
-	}
-	if n != info.Size || hash.Sum64() != info.CRC64 {
-		return fmt.Errorf("%w: %s", ErrCorrupt, key)
-	}
-	return nil
-}
-
-var _ blob.Verifier = (*Store)(nil)

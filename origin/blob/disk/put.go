@@ -5,21 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
-	"sync"
+	"time"
 
 	"github.com/minio/crc64nvme"
 
 	"meridian/origin/blob"
 )
 
-// bufferSize is what one write holds in memory.
-const bufferSize = 256 << 10
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+const (
+	// bufferSize is what one write holds in memory.
+	bufferSize = 256 << 10
+	// roomEvery is how many bytes of one write may go by between two looks at
+	// the free space.
+	roomEvery = 64 << 20
+	// idleReads is how often a reader may answer nothing in a row.
+	idleReads = 100
+)
 
 // Put stores a blob of one piece; see blob.Store.
 func (s *Store) Put(ctx context.Context, key string, size int64, r io.Reader) (blob.Info, error) {
@@ -27,83 +29,72 @@ func (s *Store) Put(ctx context.Context, key string, size int64, r io.Reader) (b
 	if err != nil {
 		return blob.Info{}, err
 	}
-	if err := s.room(size); err != nil {
-		return blob.Info{}, err
-	}
-	temp := s.temp("put")
-	n, crc, err := writeFile(ctx, temp, size, r)
-	if err == nil {
-		err = s.publish(temp, place)
-	}
-	if err != nil {
-		_ = os.Remove(temp) // what is left is removed at the next start
-		return blob.Info{}, fmt.Errorf("put blob %s: %w", key, full(err))
-	}
-	st, err := os.Stat(place)
-	if err != nil {
-		return blob.Info{}, fmt.Errorf("put blob %s: %w", key, err)
-	}
-	return blob.Info{Key: key, Size: n, CRC64: crc, Modified: st.ModTime()}, nil
-}
-
-// publish gives a synced file its name for ever: a link, unlike a rename,
-// refuses to replace what is there.
-func (s *Store) publish(temp, place string) error {
 	dir := filepath.Dir(place)
 	if err := s.makeDirs(dir); err != nil {
-		return err
+		return blob.Info{}, fmt.Errorf("put blob %s: %w", key, full(err))
 	}
-	if err := os.Link(temp, place); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return blob.ErrExists
-		}
-		return err
-	}
-	if err := syncDir(dir); err != nil {
-		// Not acknowledged, so not to be found either.
-		return errors.Join(err, os.Remove(place))
-	}
-	return os.Remove(temp)
-}
-
-// temp is a new name in the directory of temporary files.
-func (s *Store) temp(kind string) string {
-	return s.path("tmp", kind+"-"+strconv.FormatUint(s.serial.Add(1), 10))
-}
-
-// writeFile makes a file of exactly size bytes (-1: all there are) of r and
-// syncs it, its checksum in an extended attribute.
-func writeFile(ctx context.Context, path string, size int64, r io.Reader) (n int64, crc uint64, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	info, err := s.write(ctx, dir, place, size, r)
 	if err != nil {
-		return 0, 0, err
+		return blob.Info{}, fmt.Errorf("put blob %s: %w", key, full(err))
 	}
-	n, crc, err = fill(ctx, f, size, r)
-	if err == nil {
-		err = writeSum(f, crc)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return n, crc, errors.Join(err, f.Close())
+	info.Key = key
+	return info, nil
 }
 
-// fill copies r to f, and fails unless it has exactly the announced size.
-func fill(ctx context.Context, f *os.File, size int64, r io.Reader) (n int64, crc uint64, err error) {
-	buf := *buffers.Get().(*[]byte)
-	defer buffers.Put(&buf)
+// write makes the file place of exactly size bytes (-1: all there are) of r, its
+// checksum in an extended attribute; until it is whole it is a draft near dir.
+// The order is what makes it durable and all-or-nothing: the bytes are synced
+// before they get a name, the name before anybody hears of it.
+func (s *Store) write(ctx context.Context, dir, place string, size int64, r io.Reader) (info blob.Info, err error) {
+	if err := s.room(size); err != nil {
+		return info, err
+	}
+	d, err := s.create(dir)
+	if err != nil {
+		return info, err
+	}
+	defer func() {
+		if e := d.Close(); e != nil && err == nil {
+			s.log.Warn("unfinished file is left for the next start", "dir", s.dir, "err", e)
+		}
+	}()
+	if info.Size, info.CRC64, err = s.fill(ctx, d, size, r); err != nil {
+		return info, err
+	}
+	if err := writeSum(d.File, info.CRC64); err != nil {
+		return info, err
+	}
+	if err := syncData(d.File); err != nil {
+		return info, err
+	}
+	info.Modified = time.Now()
+	if err := d.publish(place); err != nil {
+		return info, err
+	}
+	if err := syncDir(filepath.Dir(place)); err != nil {
+		// Not acknowledged, so not to be found either.
+		return info, errors.Join(err, s.remove(place))
+	}
+	return info, nil
+}
+
+// fill copies r to w, and fails unless it has exactly the announced size.
+func (s *Store) fill(ctx context.Context, w io.Writer, size int64, r io.Reader) (n int64, crc uint64, err error) {
+	buf := s.buffers.Get().(*[]byte)
+	defer s.buffers.Put(buf)
 	hash := crc64nvme.New()
+	look := int64(roomEvery)
 	for {
 		if err := ctx.Err(); err != nil {
 			return n, 0, err
 		}
-		m, err := readFull(r, buf)
+		m, err := readFull(r, *buf)
 		if m > 0 {
 			if n += int64(m); size >= 0 && n > size {
 				return n, 0, fmt.Errorf("%w: more than %d bytes", blob.ErrSize, size)
 			}
-			_, _ = hash.Write(buf[:m]) // a hash never fails
-			if _, err := f.Write(buf[:m]); err != nil {
+			_, _ = hash.Write((*buf)[:m]) // a hash never fails
+			if _, err := w.Write((*buf)[:m]); err != nil {
 				return n, 0, err
 			}
 		}
@@ -116,16 +107,28 @@ func fill(ctx context.Context, f *os.File, size int64, r io.Reader) (n int64, cr
 		if err != nil {
 			return n, 0, err
 		}
+		if n >= look {
+			if err := s.room(0); err != nil {
+				return n, 0, err
+			}
+			look = n + roomEvery
+		}
 	}
 }
 
 // readFull fills buf as far as r goes. Unlike io.ReadFull it hands on r's own
 // error, so that an io.ErrUnexpectedEOF of the reader is not taken for its end.
 func readFull(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
+	for idle := 0; n < len(buf) && err == nil; {
 		var m int
 		m, err = r.Read(buf[n:])
 		n += m
+		if idle++; m > 0 {
+			idle = 0
+		}
+		if idle == idleReads && err == nil {
+			err = io.ErrNoProgress
+		}
 	}
 	return n, err
 }
