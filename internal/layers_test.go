@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
 	"metadata/media":             {"metadata", "metadata/media/probe", "internal/hop", "internal/sigv4"},
 	"metadata/media/probe":       {"metadata"},
-	"metadata/api":               {"metadata", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
+	"metadata/api":               {"metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
 	"origin/blob":          {},
 	"origin/blob/blobtest": {"origin/blob", "internal/checksum"},

@@ -17,6 +17,7 @@ type Store interface {
 	Cursors
 	MediaRecords
 	Nodes
+	NodeList
 	Purges
 	Reports
 }

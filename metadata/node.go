@@ -95,3 +95,10 @@ type Nodes interface {
 	Push(ctx context.Context, p Push) (PushReply, error)
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
+
+// NodeList tells which nodes there are.
+type NodeList interface {
+	// ListNodes returns every node that has pushed, live or not, by ID. One that
+	// has been silent for days may be forgotten.
+	ListNodes(ctx context.Context) ([]Node, error)
+}
