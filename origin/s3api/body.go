@@ -30,11 +30,14 @@ func (c *call) openBody(limit int64) (*body, error) {
 	if c.auth == nil {
 		return nil, accessDenied // nobody writes without credentials
 	}
-	if c.r.Body == nil {
-		c.r.Body = http.NoBody
+	// A copy: net/http looks at the Body of its own request to see whether the
+	// client still waits to be asked for it.
+	r := *c.r
+	if r.Body == nil {
+		r.Body = http.NoBody
 	}
-	c.r.Body = &stallReader{ReadCloser: c.r.Body, ctl: c.w.ctl, stall: c.opts.Stall, metrics: c.w.metrics}
-	r, size, err := c.auth.Body(c.r)
+	r.Body = &stallReader{ReadCloser: r.Body, ctl: c.w.ctl, stall: c.opts.Stall, metrics: c.w.metrics}
+	payload, size, err := c.auth.Body(&r)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +49,7 @@ func (c *call) openBody(limit int64) (*body, error) {
 			with("ProposedSize", strconv.FormatInt(size, 10)).
 			with("MaxSizeAllowed", strconv.FormatInt(limit, 10))
 	}
-	return &body{Reader: r, size: size}, nil
+	return &body{Reader: payload, size: size}, nil
 }
 
 func (b *body) Read(p []byte) (int, error) {

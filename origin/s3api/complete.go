@@ -1,12 +1,15 @@
 package s3api
 
 import (
+	"cmp"
+	"errors"
 	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"meridian/internal/checksum"
+	"meridian/metadata"
 	"meridian/upload"
 )
 
@@ -60,21 +63,28 @@ func (c *call) completeUpload() error {
 	}
 	opts.Cond = cond
 	u, err := c.upload()
-	if err != nil {
+	ended := errors.Is(err, metadata.ErrNoSuchUpload)
+	if err != nil && !ended {
 		return err
 	}
 	if kind := c.header("X-Amz-Checksum-Type"); kind != "" && u.ChecksumType != "" && kind != u.ChecksumType {
 		return refuse(invalidRequest, "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.ChecksumType)
 	}
 	var req completeRequest
-	if err := c.readXML(greatXML, digestOfObject, "CompleteMultipartUpload", &req); err != nil {
-		return err
+	if readErr := c.readXML(greatXML, digestOfObject, "CompleteMultipartUpload", &req); readErr != nil {
+		return cmp.Or(err, readErr)
 	}
-	parts, err := req.parts()
-	if err != nil {
-		return err
+	parts, partsErr := req.parts()
+	if partsErr != nil {
+		return cmp.Or(err, partsErr)
 	}
-	v, err := c.opts.Uploads.Complete(c.r.Context(), u, parts, opts)
+	var v metadata.Version
+	if ended {
+		// The answer to a Complete that succeeded may have got lost on its way.
+		v, err = c.opts.Uploads.Completed(c.r.Context(), c.bucket, c.key, c.query.Get("uploadId"), parts)
+	} else {
+		v, err = c.opts.Uploads.Complete(c.r.Context(), u, parts, opts)
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"meridian/internal/sigv4"
 	"meridian/metadata"
+	"meridian/origin"
 	"meridian/origin/blob"
 	"meridian/upload"
 )
@@ -74,7 +75,13 @@ var sentinels = []struct {
 	{metadata.ErrInvalidPart, invalidPart, ""},
 	{metadata.ErrPrecondition, preconditionFailed, ""},
 
+	{origin.ErrUnavailable, serviceUnavailable, ""},
 	{upload.ErrWrongRegion, illegalLocationConstraint, ""},
+	{upload.ErrPartOrder, invalidPartOrder, ""},
+	{upload.ErrPartTooSmall, entityTooSmall, ""},
+	{upload.ErrTooLarge, entityTooLarge, ""},
+	{upload.ErrWrongSize, invalidRequest, "The provided 'x-amz-mp-object-size' header value does not match what was computed."},
+	{upload.ErrChecksum, badDigest, "The checksum that you specified did not match the calculated checksum."},
 
 	{os.ErrDeadlineExceeded, requestTimeout, ""},
 	{io.ErrUnexpectedEOF, incompleteBody, ""},

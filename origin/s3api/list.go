@@ -219,7 +219,9 @@ func (c *call) writeVersion(d *document, l listing, v *metadata.Version) {
 	if !v.DeleteMarker {
 		writeContent(d, v)
 	}
-	c.writeOwner(d, "Owner", v.Owner)
+	if v.Owner != "" { // of a delete marker nobody is known
+		c.writeOwner(d, "Owner", v.Owner)
+	}
 	d.end(element)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -145,9 +146,22 @@ func (c *call) sendBody(v *metadata.Version, s span) error {
 	return nil
 }
 
+// open reads from wherever the bytes are. To another origin, which asks for what
+// it does not have itself, only the own store counts: two origins must not send
+// each other in circles.
 func (c *call) open(v *metadata.Version, off, n int64) (io.ReadCloser, bool, error) {
-	return c.opts.Objects.Open(c.r.Context(), *v, off, n)
+	if !c.forPeer() {
+		return c.opts.Objects.Open(c.r.Context(), *v, off, n)
+	}
+	body, err := c.opts.Objects.Store.Open(c.r.Context(), v.Blob, off, n)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = because(noSuchKey, err)
+	}
+	return body, true, err
 }
+
+// forPeer says whether another origin asks.
+func (c *call) forPeer() bool { return c.who.node && c.r.Header.Get(hop.RequestLocal) == "1" }
 
 // logCut tells of a body that was not sent whole. That the client left, or was
 // cut for stalling, is its own affair.
@@ -160,8 +174,9 @@ func (c *call) logCut(v *metadata.Version, s span, n int64, err error) {
 		"version", v.ID, "blob", v.Blob, "offset", s.off, "sent", n, "of", s.n, "err", err)
 }
 
-// ReadSample tells of one read of an object by another node, for the origin
-// tier of the hit report.
+// ReadSample tells of one read of an object by a cache node, for the origin tier
+// of the hit report. What one origin reads of another is part of such a read, and
+// not told by itself.
 type ReadSample struct {
 	Bucket string
 	Class  string // metadata.ClassPhoto, ...

@@ -70,7 +70,7 @@ type Options struct {
 	Domains  []string
 	Log      *slog.Logger
 	Registry prometheus.Registerer
-	// Observe is told of every read of an object by another node. Optional.
+	// Observe is told of every read of an object by a cache node. Optional.
 	Observe func(ReadSample)
 	// MaxObjectSize is the greatest body of a PUT in bytes; MaxPutSize where it
 	// is zero.
@@ -130,6 +130,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.requestID = rand.Text()[:16]
 	}
 	s.metrics.running.Inc()
+	if r.ContentLength != 0 {
+		// Also for the body of a request that is refused, which net/http reads
+		// to the end where it is short.
+		_ = c.w.ctl.SetReadDeadline(time.Now().Add(s.opts.Stall))
+	}
 	h := w.Header()
 	h.Set("Server", "Meridian")
 	h.Set(httpserve.RequestIDHeader, c.requestID)

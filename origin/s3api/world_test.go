@@ -52,6 +52,7 @@ var (
 type world struct {
 	t       *testing.T
 	url     string
+	handler http.Handler
 	catalog *postgres.Store
 	blobs   blob.Store
 	reg     *prometheus.Registry
@@ -93,15 +94,28 @@ func newWorld(t *testing.T, change ...func(*s3api.Options)) *world {
 	for _, f := range change {
 		f(&o)
 	}
-	srv := httptest.NewServer(s3api.New(o))
+	w.handler = s3api.New(o)
+	srv := httptest.NewServer(w.handler)
 	t.Cleanup(srv.Close)
 	w.url = srv.URL
 	return w
 }
 
+// awsTLS is a client over TLS, where the SDK frames bodies in another way:
+// unsigned, with the checksum in a trailer.
+func (w *world) awsTLS(u user) *s3.Client {
+	srv := httptest.NewTLSServer(w.handler)
+	w.t.Cleanup(srv.Close)
+	o := w.aws(u).Options()
+	o.BaseEndpoint, o.HTTPClient = aws.String(srv.URL), srv.Client()
+	return s3.New(o)
+}
+
 func (w *world) aws(u user) *s3.Client {
 	return s3.New(s3.Options{
-		Region: region, BaseEndpoint: aws.String(w.url), UsePathStyle: true,
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported, // the default of programs
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
+		Region:                     region, BaseEndpoint: aws.String(w.url), UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(u.key, u.secret, ""),
 	})
 }
@@ -173,6 +187,7 @@ func (w *world) request(method, path string, body []byte, headers ...string) *ht
 
 func (w *world) send(r *http.Request) reply {
 	w.t.Helper()
+	r.Header.Set("Accept-Encoding", "identity")
 	res, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		w.t.Fatal(err)
