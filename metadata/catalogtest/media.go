@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"meridian/metadata"
@@ -125,36 +126,40 @@ func testMediaRecord(t *testing.T, s metadata.Store) {
 }
 
 func testConcurrentMedia(t *testing.T, s metadata.Store) {
-	const writers = 12
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	ids, made := map[string]bool{}, 0
-	for i := range writers {
-		wg.Go(func() {
-			m, err := s.UpsertMedia(t.Context(), "photos", "same.jpg", func(m *metadata.Media) error {
-				if m.ID == "" {
-					mu.Lock()
-					made++
-					mu.Unlock()
+	// Many keys, one after the other: by the second all have their connections
+	// and meet.
+	const writers, rounds = 8, 20
+	for round := range rounds {
+		key := fmt.Sprintf("%d.jpg", round)
+		var made atomic.Int32
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		ids := make([]string, writers)
+		for i := range writers {
+			wg.Go(func() {
+				<-start
+				m, err := s.UpsertMedia(t.Context(), "photos", key, func(m *metadata.Media) error {
+					if m.ID == "" {
+						made.Add(1)
+					}
+					m.Tags = append(m.Tags, strconv.Itoa(i))
+					return photo(m)
+				})
+				if err != nil {
+					t.Error(err)
 				}
-				m.Tags = append(m.Tags, strconv.Itoa(i))
-				return photo(m)
+				ids[i] = m.ID
 			})
-			if err != nil {
-				t.Error(err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			ids[m.ID] = true
-		})
-	}
-	wg.Wait()
-	if len(ids) != 1 || made != 1 {
-		t.Errorf("%d upserts of one key gave %d records and %d times a new one, want 1", writers, len(ids), made)
-	}
-	page := listMedia(t, s, metadata.MediaQuery{Limit: 10})
-	if len(page.Media) != 1 || len(page.Media[0].Tags) != writers {
-		t.Errorf("records = %+v, want one with the changes of all %d", page.Media, writers)
+		}
+		close(start)
+		wg.Wait()
+		slices.Sort(ids)
+		if ids = slices.Compact(ids); len(ids) != 1 || made.Load() != 1 {
+			t.Fatalf("%d upserts of one key gave the records %q and %d times a new one, want one", writers, ids, made.Load())
+		}
+		if m, err := s.Media(t.Context(), ids[0]); err != nil || len(m.Tags) != writers {
+			t.Fatalf("record = %+v, %v; want it with the changes of all %d", m, err, writers)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	_ metadata.Feed = (*Store)(nil)
+	_ metadata.Feed     = (*Store)(nil)
 	_ metadata.Follower = (*Store)(nil)
 )
 
