@@ -114,34 +114,20 @@ func (l *listing) resume(ctx context.Context) error {
 }
 
 // versionPlace returns the place of a version among those of its key: the next
-// ones in a listing lie below it. A version that is gone, because its lister
-// deletes what it lists, had the place that its age gives it.
+// ones in a listing lie below it. It is known for some time after a version is
+// gone, since many a lister deletes what it lists. Where it is not known any more
+// the key is listed anew: better twice than not at all.
 func (s *Store) versionPlace(ctx context.Context, r metadata.Ref) (int64, error) {
-	sql := `
-		WITH known AS (
-		     SELECT seq FROM object WHERE bucket_id = (SELECT id FROM bucket WHERE name = $1) AND key = $2 AND version_id = $3
-		      UNION ALL SELECT seq FROM object_history
-		      WHERE bucket_id = (SELECT id FROM bucket WHERE name = $1) AND key = $2 AND version_id = $3
-		      UNION ALL SELECT seq FROM dropped_version WHERE version_id = $3 AND bucket = $1 AND key = $2),
-		older AS ( -- IDs are made before versions are committed, so that the order of neighbours may differ
-		     SELECT seq FROM object
-		      WHERE bucket_id = (SELECT id FROM bucket WHERE name = $1) AND key = $2 AND version_id < $3
-		      UNION ALL (SELECT seq FROM object_history
-		      WHERE bucket_id = (SELECT id FROM bucket WHERE name = $1) AND key = $2 AND version_id < $3
-		      ORDER BY version_id DESC LIMIT 1000))
-		SELECT coalesce((SELECT seq FROM known LIMIT 1), (SELECT max(seq) + 1 FROM older), 0)`
-	if r.VersionID == "null" {
-		// Where it is gone the key is listed anew: better twice than not at all.
-		sql = `
-		SELECT coalesce(
-		     (SELECT seq FROM object
-		       WHERE bucket_id = (SELECT id FROM bucket WHERE name = $1) AND key = $2 AND is_null),
-		     (SELECT seq FROM object_history
-		       WHERE bucket_id = (SELECT id FROM bucket WHERE name = $1) AND key = $2 AND is_null),
-		     9223372036854775807) WHERE $3::text <> ''`
-	}
 	var seq int64
-	err := s.pool.QueryRow(ctx, sql, r.Bucket, r.Key, r.VersionID).Scan(&seq)
+	err := s.pool.QueryRow(ctx, `
+		SELECT coalesce(
+		       (SELECT v.seq FROM object v WHERE `+inBucket+` AND v.key = $2 AND v.version_id = $3),
+		       (SELECT v.seq FROM object_history v WHERE `+inBucket+` AND v.key = $2 AND v.version_id = $3),
+		       (SELECT v.seq FROM object v WHERE `+inBucket+` AND v.key = $2 AND v.is_null AND $3 = 'null'),
+		       (SELECT v.seq FROM object_history v WHERE `+inBucket+` AND v.key = $2 AND v.is_null AND $3 = 'null'),
+		       (SELECT v.seq FROM dropped_version v WHERE v.bucket = $1 AND v.key = $2 AND v.version_id = $3),
+		       (SELECT m.seq FROM removed_marker m WHERE m.version_id = $3),
+		       9223372036854775807)`, r.Bucket, r.Key, r.VersionID).Scan(&seq)
 	return seq, err
 }
 

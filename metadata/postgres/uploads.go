@@ -149,7 +149,7 @@ func (s *Store) putPart(ctx context.Context, uploadID string, p metadata.Part) (
 		return nil, err
 	case !found:
 		return nil, metadata.ErrNoSuchUpload
-	case old.p.Number == 0:
+	case old.number == 0:
 		return nil, nil
 	}
 	replaced, err := old.part()

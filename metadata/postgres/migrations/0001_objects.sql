@@ -142,6 +142,25 @@ END $$;
 CREATE TRIGGER object_deleted AFTER DELETE ON object
 FOR EACH ROW EXECUTE FUNCTION object_deleted();
 
+-- The places of delete markers that were removed, for a listing that goes on
+-- behind one of them. Removed versions have theirs in dropped_version.
+CREATE TABLE removed_marker (
+    version_id text COLLATE "C" PRIMARY KEY,
+    seq        bigint      NOT NULL,
+    removed    timestamptz NOT NULL
+);
+
+CREATE INDEX removed_marker_age ON removed_marker (removed);
+
+-- remember_marker forgets two old ones for each new one.
+CREATE FUNCTION remember_marker(p_version text, p_seq bigint) RETURNS void
+LANGUAGE sql AS $$
+    DELETE FROM removed_marker WHERE version_id IN (
+           SELECT version_id FROM removed_marker WHERE removed < now() - interval '1 day'
+            ORDER BY removed LIMIT 2 FOR UPDATE SKIP LOCKED);
+    INSERT INTO removed_marker VALUES (p_version, p_seq, now());
+$$;
+
 -- remove_noncurrent removes a version from the history for good.
 CREATE FUNCTION remove_noncurrent(p_bucket_id bigint, p_key text, p_seq bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -149,7 +168,9 @@ DECLARE
     h object_history;
 BEGIN
     DELETE FROM object_history WHERE bucket_id = p_bucket_id AND key = p_key AND seq = p_seq RETURNING * INTO h;
-    IF NOT h.marker THEN
+    IF h.marker THEN
+        PERFORM remember_marker(h.version_id, h.seq);
+    ELSE
         PERFORM drop_version(ROW(h.bucket_id, h.seq, h.size, h.crc64, h.modified, h.is_null, h.key, h.version_id,
                                  h.etag, h.owner, h.content_type, h.blob, h.regions, h.attrs, h.parts)::object);
     END IF;

@@ -1,0 +1,17 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"meridian/metadata"
+	"meridian/metadata/catalogtest"
+	"meridian/metadata/postgres"
+	"meridian/metadata/postgres/pgtest"
+)
+
+var _ metadata.Store = (*postgres.Store)(nil)
+
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	catalogtest.Catalog(t, func(t *testing.T) metadata.Store { return pgtest.New(t) })
+}
