@@ -133,6 +133,20 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("metadata role answered %d: %s", e.Status, e.Detail)
 }
 
+// Unwrap gives the error of the catalogue that the status stands for, so that
+// callers need not know of HTTP.
+func (e *StatusError) Unwrap() error {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return metadata.ErrInvalid
+	case http.StatusConflict:
+		return metadata.ErrNodeReplaced
+	case http.StatusGone:
+		return metadata.ErrFeedGone
+	}
+	return nil
+}
+
 // call tries the bases in turn, from the one that answered last, until one
 // gives an answer that another would not better.
 func (c *Client) call(ctx context.Context, timeout time.Duration, method, path string, in, out any) error {

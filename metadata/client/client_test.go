@@ -125,7 +125,7 @@ func TestRefusalIsFinal(t *testing.T) {
 	c := newClient(t, role(t, refuse), role(t, refuse))
 	_, err := c.Push(t.Context(), metadata.Push{})
 	var status *client.StatusError
-	if !errors.As(err, &status) || status.Status != 422 || !strings.Contains(status.Detail, "no such class") {
+	if !errors.As(err, &status) || status.Status != 422 || !errors.Is(err, metadata.ErrInvalid) || !strings.Contains(status.Detail, "no such class") {
 		t.Errorf("push: %v", err)
 	}
 	if asked.Load() != 1 {

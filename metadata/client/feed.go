@@ -49,11 +49,7 @@ func (c *Client) follow(ctx context.Context, base string, after metadata.Seq, fn
 	defer watchdog.Stop()
 
 	resp, err := c.do(ctx, http.MethodGet, base+"/v1/feed?after="+url.QueryEscape(after.String()), nil)
-	var status *StatusError
-	switch {
-	case errors.As(err, &status) && status.Status == http.StatusGone:
-		return false, fmt.Errorf("%w (%s)", metadata.ErrFeedGone, status.Detail)
-	case err != nil:
+	if err != nil {
 		return false, cause(ctx, err)
 	}
 	defer resp.Body.Close() // not drained: a stream has no end

@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"meridian/edge/cache"
+	"meridian/edge/httpcache"
+)
+
+// writeChunk is how much is written under one deadline: a client that takes less
+// than this within Config.SlowClient is cut.
+const writeChunk = 64 << 10
+
+// errClientGone says that the client took no more.
+var errClientGone = errors.New("client is gone")
+
+// source reads the slices of a body in order, each fetched while the one before
+// is being written. It holds two at a time.
+type source struct {
+	x    *exchange
+	head *httpcache.Head
+	ctx  context.Context
+	stop context.CancelFunc
+	// given is a slice that is had already; givenHeld says that it was held
+	// before the request came.
+	given      []byte
+	givenIndex int64
+	givenHeld  bool
+
+	ahead      chan fetched // result of the slice asked for ahead; nil if none
+	aheadIndex int64
+}
+
+type fetched struct {
+	piece *piece
+	err   error
+	took  time.Duration
+}
+
+func (x *exchange) source(f *found) *source {
+	s := &source{x: x, head: f.head, givenIndex: -1}
+	s.ctx, s.stop = context.WithCancel(x.ctx)
+	if f.filled != nil && f.filled.body != nil {
+		s.given, s.givenIndex = f.filled.body, f.filled.index
+	}
+	return s
+}
+
+// close ends what is still being fetched ahead and waits for it.
+func (s *source) close() {
+	s.stop()
+	if s.ahead != nil {
+		<-s.ahead
+		s.ahead = nil
+	}
+}
+
+// slice returns a slice, and whether it was held before the request came.
+func (s *source) slice(index int64) (b []byte, held bool, err error) {
+	if index == s.givenIndex {
+		return s.given, s.givenHeld, nil
+	}
+	if s.ahead != nil && s.aheadIndex == index {
+		f := <-s.ahead
+		s.ahead = nil
+		return s.took(f)
+	}
+	if b := s.x.n.cachedSlice(s.ctx, s.x.object, s.head, index); b != nil {
+		return b, true, nil
+	}
+	return s.took(s.fetch(index))
+}
+
+// hold gets the slice that will be written first.
+func (s *source) hold(index int64) error {
+	b, held, err := s.slice(index)
+	if err == nil {
+		s.given, s.givenIndex, s.givenHeld = b, index, held
+	}
+	return err
+}
+
+func (s *source) fetch(index int64) fetched {
+	began := s.x.n.now()
+	p, err := s.x.n.fetchSlice(s.ctx, s.x.object, s.head, index)
+	return fetched{p, err, s.x.n.now().Sub(began)}
+}
+
+// took accounts for a slice that had to be fetched: the request is a miss.
+func (s *source) took(f fetched) ([]byte, bool, error) {
+	if f.err == nil && f.piece.held {
+		return f.piece.bytes, true, nil
+	}
+	s.x.took += f.took
+	s.x.sample.result = resultMiss
+	if f.err != nil {
+		return nil, false, f.err
+	}
+	s.x.deepen(f.piece.depth)
+	return f.piece.bytes, false, nil
+}
+
+// prefetch begins fetching a slice that will be wanted next.
+func (s *source) prefetch(index int64) {
+	if s.ahead != nil || index == s.givenIndex || s.x.n.cachedSlice(s.ctx, s.x.object, s.head, index) != nil {
+		return
+	}
+	ahead := make(chan fetched, 1)
+	s.ahead, s.aheadIndex = ahead, index
+	go func() { ahead <- s.fetch(index) }()
+}
+
+// write sends length bytes of the body from offset on.
+func (s *source) write(w *clientWriter, offset, length int64) error {
+	end := offset + length
+	for offset < end {
+		index := offset / cache.SliceSize
+		b, held, err := s.slice(index)
+		if err != nil {
+			return err
+		}
+		base := index * cache.SliceSize
+		if index == s.givenIndex {
+			s.given, s.givenIndex = nil, -1 // not needed twice: two slices at a time
+		}
+		if int64(len(b)) <= offset-base {
+			return fmt.Errorf("slice %d is too short: %w", index, errVersionGone)
+		}
+		part := b[offset-base : min(int64(len(b)), end-base)]
+		if next := base + cache.SliceSize; next < end {
+			s.prefetch(index + 1)
+		}
+		if err := w.write(part, held); err != nil {
+			return err
+		}
+		offset += int64(len(part))
+	}
+	return nil
+}
+
+// clientWriter writes to the client under deadlines of progress, and counts.
+type clientWriter struct {
+	x    *exchange
+	ctrl *http.ResponseController
+}
+
+func (x *exchange) writer() *clientWriter {
+	return &clientWriter{x: x, ctrl: http.NewResponseController(x.w)}
+}
+
+func (c *clientWriter) write(b []byte, held bool) error {
+	for len(b) > 0 {
+		// Not every ResponseWriter has deadlines; those of real connections do.
+		_ = c.ctrl.SetWriteDeadline(time.Now().Add(c.x.n.cfg.SlowClient))
+		n, err := c.x.w.Write(b[:min(len(b), writeChunk)])
+		c.x.sample.bytes += int64(n)
+		if held {
+			c.x.sample.hitBytes += int64(n)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errClientGone, err)
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// done takes the deadline off, for the next request of the connection.
+func (c *clientWriter) done() { _ = c.ctrl.SetWriteDeadline(time.Time{}) }

@@ -1,0 +1,171 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"meridian/edge/fetch"
+	"meridian/edge/purge"
+	"meridian/internal/hop"
+	"meridian/metadata"
+)
+
+// catchUp is how long a node that is behind its caller waits for the feed.
+const catchUp = 250 * time.Millisecond
+
+// exchange is one request and what is known of its answer.
+type exchange struct {
+	n     *Node
+	w     http.ResponseWriter
+	r     *http.Request
+	ctx   context.Context
+	start time.Time
+
+	caller    caller
+	bucket    *metadata.Bucket
+	object    purge.Object
+	versionID string
+	query     url.Values
+	want      string       // version that a node asks for
+	need      metadata.Seq // that the answer must include, beyond what is applied
+
+	counted bool // the cache was asked
+	started bool // the header is out
+	sample  sample
+	// took is the time spent waiting for the next tier.
+	took time.Duration
+}
+
+// ServeHTTP answers a request and counts it once.
+func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !n.gate.enter() {
+		writeError(w, r, asAPIError(fetch.ErrClosed))
+		return
+	}
+	defer n.gate.leave()
+	x := &exchange{n: n, w: w, r: r, ctx: r.Context(), start: n.now()}
+	defer x.finish() // also when the connection is cut by a panic
+	if err := x.serve(); err != nil {
+		x.fail(err)
+	}
+}
+
+// fail answers with an error. Once the header is out, all that can be said is to
+// cut the connection: a clean end would pass for the whole body.
+func (x *exchange) fail(err error) {
+	if x.started {
+		if x.ctx.Err() == nil && !errors.Is(err, errClientGone) {
+			x.n.log.WarnContext(x.ctx, "answer cut short", "bucket", x.object.Bucket, "key", x.object.Key, "err", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	e := asAPIError(err)
+	if e.status >= http.StatusInternalServerError && x.ctx.Err() == nil {
+		x.n.log.WarnContext(x.ctx, "request failed", "bucket", x.object.Bucket, "key", x.object.Key, "status", e.status, "err", err)
+	}
+	x.headerOut()
+	x.sample.bytes += writeError(x.w, x.r, e)
+}
+
+// headerOut notes that the answer begins.
+func (x *exchange) headerOut() {
+	x.started = true
+	x.sample.firstByte = x.n.now().Sub(x.start)
+}
+
+// finish counts what was answered, if the cache was asked at all.
+func (x *exchange) finish() {
+	if !x.counted {
+		x.n.metrics.refused.Inc()
+		return
+	}
+	s := &x.sample
+	s.bucket, s.key = x.object.Bucket, x.object.Key
+	if s.class == "" {
+		s.class = metadata.ClassOther
+	}
+	if !x.started {
+		s.firstByte = x.n.now().Sub(x.start) // the client left before
+	}
+	if x.n.cfg.Tier != metadata.TierEdge {
+		s.depth = depthSelf // counted at edges
+	}
+	x.n.tally.add(x.n.now(), s)
+	x.n.metrics.count(s)
+}
+
+func (x *exchange) serve() error {
+	switch x.r.Method {
+	case http.MethodGet, http.MethodHead:
+	case methodPurge:
+		return x.purge()
+	default:
+		return errMethod()
+	}
+	if err := x.admit(); err != nil {
+		return err
+	}
+	if x.caller.node {
+		x.readHops()
+	}
+	x.counted = true
+	return x.answer()
+}
+
+// admit finds what is asked for and whether the caller may read it.
+func (x *exchange) admit() (err error) {
+	if x.object, err = parseObject(x.r); err != nil {
+		return err
+	}
+	if x.query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
+		// Signatures cover the query as it is; one that reads differently to
+		// two parsers is not worth guessing at.
+		return errInvalid("The query of the URL is malformed.")
+	}
+	if v := x.query["versionId"]; len(v) > 0 {
+		if len(v) > 1 || v[0] == "" || len(v[0]) > 64 {
+			return errInvalid("versionId must be given once, and not be empty.")
+		}
+		x.versionID = v[0]
+	}
+	if x.caller, err = x.n.identify(x.r); err != nil {
+		return err
+	}
+	if x.bucket, err = x.n.bucket(x.ctx, x.object.Bucket); err != nil {
+		return err
+	}
+	return x.n.authorize(x.caller, x.bucket, "/"+x.object.Bucket+"/"+x.object.Key, x.query)
+}
+
+// readHops obeys the headers of a request of another node.
+func (x *exchange) readHops() {
+	x.want = x.r.Header.Get(hop.RequestVersion)
+	s, err := metadata.ParseSeq(x.r.Header.Get(hop.RequestApplied))
+	if err != nil {
+		return
+	}
+	if !x.n.lease.wait(x.ctx, s, catchUp) {
+		x.need = s
+	}
+}
+
+// trusted reports whether heads may be served without asking upstream.
+func (x *exchange) trusted() bool { return x.need.IsZero() && x.n.lease.held() }
+
+// tell sets what every answer from the cache carries, for callers to see where
+// the time went.
+func (x *exchange) tell(h http.Header) {
+	timing := "cache;desc=" + x.sample.result.String()
+	if x.took > 0 {
+		timing += ", upstream;dur=" + strconv.FormatFloat(float64(x.took.Microseconds())/1000, 'f', 1, 64)
+	}
+	h.Set("Server-Timing", timing)
+	if x.bucket.Visibility == metadata.PublicRead {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "ETag, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Age, Cache-Status, Server-Timing, x-amz-version-id")
+	}
+}

@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"sync"
+
+	"meridian/edge/purge"
+	"meridian/metadata"
+)
+
+// fills keeps the fills of heads that run, so that an event or a purge beats
+// them: what they bring may be older than it. The order is
+//
+//	event:  mark the fills of what it touches, let nobody join them, delete the heads
+//	fill:   begin; ask upstream, naming what begin returned; keep the head unless marked
+//
+// Marking and keeping exclude each other, so a head that is kept is either kept
+// before the mark, and deleted after it, or not kept at all. A fill that begins
+// after the mark names the event's Seq to the next tier, which answers with
+// nothing older.
+type fills struct {
+	mu      sync.Mutex
+	heard   metadata.Seq // of the newest mark
+	running map[purge.Object]map[*fillMark]struct{}
+}
+
+type fillMark struct {
+	object purge.Object
+	key    string // under which the fill can be joined
+	marked bool
+}
+
+func newFills() *fills {
+	return &fills{running: map[purge.Object]map[*fillMark]struct{}{}}
+}
+
+// begin registers a fill. Its request must ask for an answer that includes
+// heard.
+func (f *fills) begin(o purge.Object, key string) (m *fillMark, heard metadata.Seq) {
+	m = &fillMark{object: o, key: key}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	set := f.running[o]
+	if set == nil {
+		set = map[*fillMark]struct{}{}
+		f.running[o] = set
+	}
+	set[m] = struct{}{}
+	return m, f.heard
+}
+
+// keep calls put, unless the fill was marked. It reports whether it did.
+func (f *fills) keep(m *fillMark, put func()) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.marked {
+		return false
+	}
+	put()
+	return true
+}
+
+func (f *fills) end(m *fillMark) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	set := f.running[m.object]
+	delete(set, m)
+	if len(set) == 0 {
+		delete(f.running, m.object)
+	}
+}
+
+// mark marks the running fills that t may touch and returns the keys under
+// which they can be joined. A fill whose surrogate keys are not known yet is
+// touched by every target that has any.
+func (f *fills) mark(s metadata.Seq, t *purge.Target) (keys []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard = s
+	add := func(set map[*fillMark]struct{}) {
+		for m := range set {
+			m.marked = true
+			keys = append(keys, m.key)
+		}
+	}
+	if len(t.Objects) > 0 && len(t.Prefixes) == 0 && len(t.SurrogateKeys) == 0 && t.Bucket == "" && !t.Everything {
+		for _, o := range t.Objects { // by far the most common
+			add(f.running[o])
+		}
+		return keys
+	}
+	for o, set := range f.running {
+		if t.Matches(o) {
+			add(set)
+		}
+	}
+	return keys
+}

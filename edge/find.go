@@ -1,0 +1,161 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"meridian/edge/cache"
+	"meridian/edge/fetch"
+	"meridian/edge/httpcache"
+	"meridian/edge/purge"
+)
+
+// found is the head that a request is answered from, and how it was come by.
+type found struct {
+	name   string
+	head   *httpcache.Head
+	result result
+	filled *filled // nil where nobody was asked
+	led    bool    // this request asked, rather than join another
+	// forward is why upstream was asked, in the words of RFC 9211.
+	forward httpcache.Forward
+}
+
+// find looks for the head of the object, in the cache or upstream.
+func (x *exchange) find() (*found, error) {
+	if x.want != "" {
+		return x.findVersion()
+	}
+	f := &found{name: headName(x.object, x.versionID)}
+	f.head = x.n.cachedHead(x.ctx, f.name)
+	if f.head == nil {
+		return f, x.fill(f, httpcache.ForwardURIMiss)
+	}
+	decision := httpcache.Decide(f.head, x.n.now(), x.trusted())
+	switch decision {
+	case httpcache.Serve:
+		f.result = resultHit
+		return f, nil
+	case httpcache.ServeStale:
+		f.result = resultStale
+		x.refreshBehind(f)
+		return f, nil
+	}
+	old := f.head
+	err := x.fill(f, httpcache.ForwardStale)
+	if err != nil && decision == httpcache.RevalidateOrServe && unavailable(err) {
+		x.n.log.InfoContext(x.ctx, "served stale for want of an upstream", "object", f.name, "err", err)
+		f.head, f.result, f.filled = old, resultStale, nil
+		return f, nil
+	}
+	return f, err
+}
+
+// findVersion serves a node that wants one version: its bytes never change, so
+// any head of it will do, however old.
+func (x *exchange) findVersion() (*found, error) {
+	f := &found{name: headName(x.object, x.versionID)}
+	if f.head = x.n.cachedHead(x.ctx, f.name); f.head != nil && f.head.VersionID == x.want {
+		f.result = resultHit
+		return f, nil
+	}
+	f.name = versionName(x.object, x.want)
+	if f.head = x.n.cachedHead(x.ctx, f.name); f.head != nil {
+		f.result = resultHit
+		return f, nil
+	}
+	return f, x.fill(f, httpcache.ForwardURIMiss)
+}
+
+// head reads a head from the cache; nil if there is none.
+func (n *Node) cachedHead(ctx context.Context, name string) *httpcache.Head {
+	b, err := n.cfg.Cache.Get(ctx, cache.Key{Class: cache.Head, Name: name})
+	if err != nil {
+		return nil
+	}
+	h, err := httpcache.ParseHead(b)
+	if err != nil {
+		n.log.WarnContext(ctx, "head that cannot be read", "object", name, "err", err)
+		return nil
+	}
+	return h
+}
+
+// fill asks upstream for the head, together with everybody else who wants it.
+func (x *exchange) fill(f *found, why httpcache.Forward) error {
+	job := x.job(f)
+	terms := fetch.Terms{AsOf: x.need, Need: x.need}
+	if applied := x.n.lease.seq(); applied.Compare(terms.AsOf) > 0 {
+		terms.AsOf = applied
+	}
+	// Without a lease, what a running fill brings may be older than what was
+	// acknowledged before this request came.
+	terms.Fresh = x.want == "" && !x.n.lease.held()
+	// Where the cache alone may answer, the fill before may have ended since
+	// this request looked.
+	job.again = f.head == nil && x.trusted()
+	began := x.n.now()
+	got, led, err := x.n.heads.Do(x.ctx, job.collapseKey(), terms, job.run)
+	if err == nil && got.held {
+		f.head, f.result = got.head, resultHit
+		return nil
+	}
+	x.took += x.n.now().Sub(began)
+	f.result, f.forward, f.led = resultMiss, why, led
+	x.sample.result = resultMiss
+	if err != nil {
+		return err
+	}
+	f.head, f.filled = got.head, got
+	if got.revalidated {
+		f.result = resultRevalidated
+	}
+	x.deepen(got.depth)
+	return nil
+}
+
+// refreshBehind asks upstream while the request is answered with what there is.
+func (x *exchange) refreshBehind(f *found) {
+	job := x.job(f)
+	job.index = 0
+	x.n.heads.Go(x.ctx, job.collapseKey(), fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
+}
+
+func (x *exchange) deepen(d depth) { x.sample.depth = max(x.sample.depth, d) }
+
+// unavailable reports whether err means that nobody upstream could answer, for
+// which a stale answer may stand in.
+func unavailable(err error) bool {
+	var api *apiError
+	return !errors.As(err, &api) && (errors.Is(err, fetch.ErrUnavailable) || errors.Is(err, fetch.ErrBadAnswer) || fetch.IsTimeout(err))
+}
+
+// job is a fill of a head.
+type job struct {
+	n       *Node
+	object  purge.Object
+	name    string
+	want    string          // a version, or ""
+	version string          // versionId of the client
+	old     *httpcache.Head // to be confirmed, or nil
+	bare    bool            // HEAD: no body is wanted
+	again   bool            // look into the cache once more
+	index   int64           // of the slice that comes along
+	rules   httpcache.Rules
+}
+
+func (x *exchange) job(f *found) *job {
+	j := &job{
+		n: x.n, object: x.object, name: f.name, want: x.want, version: x.versionID, old: f.head,
+		bare: x.r.Method == http.MethodHead, rules: rulesOf(x.bucket.Cache, x.n.cfg.Tier),
+	}
+	if !j.bare {
+		size := int64(-1)
+		if f.head != nil {
+			size = f.head.Size
+		}
+		j.index = firstSlice(x.r, size, cache.SliceSize)
+	}
+	return j
+}

@@ -1,0 +1,50 @@
+package edge
+
+import (
+	"context"
+
+	"meridian/edge/cache"
+	"meridian/edge/purge"
+	"meridian/metadata"
+)
+
+// forget drops the heads that t selects, or with t.Soft marks them, and lets no
+// running fill bring them back. s is the event that asks for it. It returns how
+// many there were. When it returns, nobody who comes later is served from them.
+func (n *Node) forget(ctx context.Context, s metadata.Seq, t purge.Target) int {
+	for _, key := range n.fills.mark(s, &t) {
+		n.heads.Forget(key)
+	}
+	if t.Soft {
+		names := n.index.Select(t)
+		for _, name := range names {
+			n.mistrust(ctx, name)
+		}
+		return len(names)
+	}
+	names := n.index.Take(t)
+	for _, name := range names {
+		n.dropHead(ctx, name)
+	}
+	// The index holds no less than the cache does, but an order is an order.
+	for _, o := range t.Objects {
+		n.dropHead(ctx, headName(o, ""))
+	}
+	return len(names)
+}
+
+// mistrust makes a head be revalidated before its next use. That an event should
+// delete the head meanwhile is excluded: both come from the feed, in order.
+func (n *Node) mistrust(ctx context.Context, name string) {
+	h := n.cachedHead(ctx, name)
+	if h == nil {
+		return
+	}
+	h.Suspect = true
+	encoded, err := h.AppendBinary(nil)
+	if err != nil {
+		n.dropHead(ctx, name) // safe, if more than was asked for
+		return
+	}
+	n.put(ctx, cache.Key{Class: cache.Head, Name: name}, encoded)
+}

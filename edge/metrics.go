@@ -1,0 +1,68 @@
+package edge
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"meridian/edge/cache"
+)
+
+// metrics are the node's own, on the registry of its process.
+type metrics struct {
+	requests [results]prometheus.Counter
+	bytes    [results]prometheus.Counter
+	latency  [results]prometheus.Observer
+	refused  prometheus.Counter
+	fills    *prometheus.CounterVec // by kind: head, slice; and outcome: ok, error
+	lag      prometheus.Gauge
+}
+
+func newMetrics(n *Node) (*metrics, error) {
+	labels := prometheus.Labels{"region": n.cfg.Region, "tier": n.cfg.Tier}
+	counter := func(name, help string, by ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels}, by)
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels}, value)
+	}
+	stat := func(read func(cache.Stats) int64) func() float64 {
+		return func() float64 { return float64(read(n.cfg.Cache.Stats())) }
+	}
+	requests := counter("requests_total", "Requests answered, by how.", "result")
+	bytes := counter("bytes_total", "Bytes of bodies sent, by how the request was answered.", "result")
+	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "meridian_cache_first_byte_seconds", Help: "Time to the first byte of an answer.", ConstLabels: labels,
+		Buckets: prometheus.ExponentialBuckets(50e-6, 4, 10),
+	}, []string{"result"})
+	refused := prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_refused_total", Help: "Requests refused before the cache was asked.", ConstLabels: labels})
+	m := &metrics{
+		refused: refused,
+		fills:   counter("fills_total", "Requests to the next tier, by what was asked for and how it went.", "kind", "outcome"),
+		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
+			Help: "How old the event applied last was when it was applied.", ConstLabels: labels}),
+	}
+	for r := range results {
+		m.requests[r] = requests.WithLabelValues(r.String())
+		m.bytes[r] = bytes.WithLabelValues(r.String())
+		m.latency[r] = latency.WithLabelValues(r.String())
+	}
+	collectors := []prometheus.Collector{
+		requests, bytes, latency, refused, m.fills, m.lag,
+		gauge("entries", "Heads and slices held.", stat(func(s cache.Stats) int64 { return s.Entries })),
+		gauge("held_bytes", "Bytes held.", stat(func(s cache.Stats) int64 { return s.Bytes })),
+		gauge("capacity_bytes", "Bytes that may be held.", stat(func(s cache.Stats) int64 { return s.Capacity })),
+		gauge("indexed_heads", "Heads that purges can find.", func() float64 { return float64(n.index.Len()) }),
+		gauge("lease_seconds", "How long heads may still be served without asking upstream.", func() float64 { return max(0, n.lease.remaining().Seconds()) }),
+	}
+	for _, c := range collectors {
+		if err := n.cfg.Registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) count(s *sample) {
+	m.requests[s.result].Inc()
+	m.bytes[s.result].Add(float64(s.bytes))
+	m.latency[s.result].Observe(s.firstByte.Seconds())
+}

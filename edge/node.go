@@ -1,0 +1,230 @@
+// Package edge is one cache node: it answers reads of objects from what it
+// holds, asks the next tier for what it does not, and forgets by itself what was
+// overwritten or purged. An edge and a regional cache are the same Node,
+// configured differently: whom they ask, and how long they trust what they hold.
+//
+// A node holds heads (what a URL is now) and slices (immutable pieces of a
+// version). Only heads can be out of date. A head may be served without asking
+// upstream while it is fresh and while the node holds a lease, which says that
+// it has heard of all changes; see lease.
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"meridian/edge/balance"
+	"meridian/edge/cache"
+	"meridian/edge/fetch"
+	"meridian/edge/purge"
+	"meridian/internal/signedurl"
+	"meridian/metadata"
+)
+
+// Config describes a Node.
+type Config struct {
+	ID        string // stable over restarts, unique in the cluster
+	Boot      string // a ULID of this start
+	Tier      string // metadata.TierEdge or metadata.TierRegional
+	Region    string
+	URL       string // where other nodes reach it
+	PublicURL string // where clients do
+	Version   string // of the program
+
+	// Control and Follower are the metadata role; one client implements both.
+	Control  metadata.Nodes
+	Follower metadata.Follower
+	// Purges takes what PURGE requests ask for. Nil refuses them.
+	Purges PurgeAsker
+	// Cache holds heads and slices. The node does not close it.
+	Cache cache.Tier
+	// Upstreams are URLs to ask instead of the nodes that snapshots name.
+	Upstreams []string
+	// MaxHeads bounds the heads held; 1 << 18 where zero.
+	MaxHeads int
+	// Timeouts of requests to the next tier; zero ones get a default by tier.
+	Timeouts fetch.Timeouts
+	// SlowClient is how long a client may take nothing of a body before it is
+	// cut; 30 s where zero.
+	SlowClient time.Duration
+
+	ClusterSecret string
+	Log           *slog.Logger
+	Registry      prometheus.Registerer
+	Now           func() time.Time // time.Now if nil
+}
+
+// PurgeAsker asks all nodes for a purge, and returns the answer as JSON.
+type PurgeAsker interface {
+	AskPurge(ctx context.Context, p metadata.Purge) (json.RawMessage, error)
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Tier != metadata.TierEdge && c.Tier != metadata.TierRegional:
+		return fmt.Errorf("edge: tier %q is neither %s nor %s", c.Tier, metadata.TierEdge, metadata.TierRegional)
+	case c.ID == "", c.Region == "", c.ClusterSecret == "":
+		return errors.New("edge: ID, Region and ClusterSecret are required")
+	case c.Control == nil, c.Follower == nil, c.Cache == nil, c.Log == nil, c.Registry == nil:
+		return errors.New("edge: Control, Follower, Cache, Log and Registry are required")
+	}
+	return nil
+}
+
+func (c *Config) applyDefaults() {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.MaxHeads == 0 {
+		c.MaxHeads = 1 << 18
+	}
+	if c.SlowClient == 0 {
+		c.SlowClient = 30 * time.Second
+	}
+	if c.Timeouts.Header == 0 && c.Tier == metadata.TierEdge {
+		// A regional cache may be trying its second origin meanwhile.
+		c.Timeouts.Header = 12 * time.Second
+	}
+}
+
+const (
+	// fillTimeout bounds a fill with all its attempts.
+	fillTimeout = 30 * time.Second
+	// stopTimeout is how long Run waits for running requests before it pushes
+	// for the last time.
+	stopTimeout = 10 * time.Second
+)
+
+// Node is a cache node. It serves HTTP between New and the end of Run.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	now    func() time.Time
+	signer *signedurl.Signer
+
+	view          atomic.Pointer[view] // nil before the first snapshot
+	snapshotLock  chan struct{}        // holds one
+	snapshotAsked time.Time            // guarded by snapshotLock
+
+	lease  *lease
+	synced atomic.Bool // the lease was held once
+	fills  *fills
+	index  *purge.Index
+
+	upstreams *balance.Pool
+	fetcher   fetch.Fetcher
+	heads     *fetch.Collapse[*filled]
+	slices    *fetch.Collapse[*piece]
+
+	tally   *tally
+	pusher  *pusher
+	kick    chan struct{} // asks for a push at once
+	metrics *metrics
+	gate    gate // of requests
+	started time.Time
+	closers []func()
+}
+
+var _ http.Handler = (*Node)(nil)
+
+// New returns a Node, which knows nothing until it runs.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg.applyDefaults()
+	n := &Node{
+		cfg:          cfg,
+		gate:         gate{idle: make(chan struct{}, 1)},
+		log:          cfg.Log.With("node", cfg.ID, "tier", cfg.Tier, "region", cfg.Region),
+		now:          cfg.Now,
+		signer:       signedurl.New(cfg.ClusterSecret),
+		snapshotLock: make(chan struct{}, 1),
+		lease:        newLease(cfg.Now),
+		fills:        newFills(),
+		index:        purge.NewIndex(cfg.MaxHeads),
+		heads:        fetch.NewCollapse[*filled](fillTimeout),
+		slices:       fetch.NewCollapse[*piece](fillTimeout),
+		tally:        newTally(),
+		kick:         make(chan struct{}, 1),
+		started:      cfg.Now().UTC(),
+	}
+	// Edges agree on who holds what; origins hold everything.
+	var policy balance.Policy = balance.RoundRobin{}
+	if cfg.Tier == metadata.TierEdge {
+		policy = balance.ConsistentHash{}
+	}
+	n.upstreams = balance.NewPool(policy, cfg.Now)
+	n.upstreams.Set(staticUpstreams(cfg.Upstreams))
+	up := fetch.NewUpstream(fetch.Options{
+		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Now: cfg.Now,
+	})
+	n.fetcher, n.closers = up, []func(){up.Close}
+	n.pusher = &pusher{control: cfg.Control, lease: n.lease, tally: n.tally, now: cfg.Now, node: n.describe}
+	var err error
+	if n.metrics, err = newMetrics(n); err != nil {
+		return nil, fmt.Errorf("edge: metrics of %s: %w", cfg.ID, err)
+	}
+	return n, nil
+}
+
+// describe is the node as it registers itself.
+func (n *Node) describe() metadata.Node {
+	return metadata.Node{
+		ID: n.cfg.ID, Boot: n.cfg.Boot, Tier: n.cfg.Tier, Region: n.cfg.Region,
+		URL: n.cfg.URL, PublicURL: n.cfg.PublicURL, Version: n.cfg.Version,
+		Started: n.started, Applied: n.lease.seq(),
+	}
+}
+
+// Ready returns nil once the node knows the buckets and has caught up with the
+// feed, and otherwise what it waits for. It does not become unready when the
+// metadata role is away: the node then asks upstream before it serves.
+func (n *Node) Ready() error {
+	switch {
+	case n.view.Load() == nil:
+		return errors.New("no snapshot of the catalogue yet")
+	case n.synced.Load():
+		return nil
+	case !n.lease.held():
+		return errors.New("the feed has not been caught up with yet")
+	}
+	n.synced.Store(true)
+	return nil
+}
+
+// Applied is how far the node has applied the feed.
+func (n *Node) Applied() metadata.Seq { return n.lease.seq() }
+
+// Run follows the feed and pushes counters until ctx ends, then waits for
+// running requests, ends fills and pushes for the last time. End ctx when the
+// server in front of the node has drained: requests that come later are refused.
+// It returns an error if another process took the node's ID.
+func (n *Node) Run(ctx context.Context) error {
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.runFeed(running) })
+	g.Go(func() error { return n.runSnapshots(running) })
+	g.Go(func() error { return n.runPushes(running) })
+	err := g.Wait()
+
+	if !n.gate.shut(stopTimeout) {
+		n.log.WarnContext(ctx, "requests still running")
+	}
+	n.heads.Close()
+	n.slices.Close()
+	n.gate.shut(time.Second) // those that only waited for a fill are over now
+	n.pushLast(ctx)
+	for _, c := range n.closers {
+		c()
+	}
+	return err
+}

@@ -1,0 +1,46 @@
+package edge
+
+import (
+	"net/http"
+	"strconv"
+
+	"meridian/metadata"
+)
+
+// methodPurge drops a URL from all caches.
+const methodPurge = "PURGE"
+
+// purge answers a PURGE request: an administrator's is handed to the metadata
+// role, which tells all nodes, this one among them.
+func (x *exchange) purge() error {
+	o, err := parseObject(x.r)
+	if err != nil {
+		return err
+	}
+	c, err := x.n.identify(x.r)
+	if err != nil {
+		return err
+	}
+	if c.role != metadata.RoleAdmin {
+		return errDenied()
+	}
+	if x.n.cfg.Purges == nil {
+		return errMethod()
+	}
+	if _, err := x.n.bucket(x.ctx, o.Bucket); err != nil {
+		return err
+	}
+	answer, err := x.n.cfg.Purges.AskPurge(x.ctx, metadata.Purge{URLs: []string{x.r.URL.EscapedPath()}})
+	if err != nil {
+		x.n.log.WarnContext(x.ctx, "purge", "err", err)
+		return &apiError{status: http.StatusBadGateway, code: "BadGateway", message: "The metadata role did not take the purge."}
+	}
+	x.headerOut()
+	h := x.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(answer)))
+	x.w.WriteHeader(http.StatusOK)
+	_, _ = x.w.Write(answer) // a client that is gone may ask for its state
+	return nil
+}

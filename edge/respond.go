@@ -1,0 +1,196 @@
+package edge
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"meridian/edge/cache"
+	"meridian/edge/httpcache"
+	"meridian/internal/hop"
+	"meridian/metadata"
+)
+
+// answer answers an admitted GET or HEAD.
+func (x *exchange) answer() error {
+	f, err := x.find()
+	if err == nil {
+		err = x.respond(f)
+	}
+	if !errors.Is(err, errVersionGone) || x.started {
+		return err
+	}
+	if x.want != "" {
+		return errNoSuchVersion()
+	}
+	// The head speaks of a version that was overwritten and freed: what it was
+	// is forgotten, and asked for anew.
+	x.n.dropHead(x.ctx, f.name)
+	f = &found{name: f.name}
+	if err := x.fill(f, httpcache.ForwardStale); err != nil {
+		return err
+	}
+	return x.respond(f)
+}
+
+// respond answers from a head.
+func (x *exchange) respond(f *found) error {
+	x.sample.result = f.result
+	h := f.head
+	if h.Status != http.StatusOK {
+		return x.respondNegative(f)
+	}
+	x.sample.class = classOf(h.Fields.Get("Content-Type"))
+	status, useRange := httpcache.CheckConditions(x.r.Method, x.r.Header, h.Validators())
+	if status != 0 {
+		return x.respondCondition(f, status)
+	}
+	var ranges []httpcache.Range
+	// S3, and we with it, gives all of an empty object rather than refuse.
+	if field := x.r.Header["Range"]; len(field) == 1 && useRange && h.Size > 0 && x.r.Method == http.MethodGet {
+		var err error
+		if ranges, err = httpcache.ParseRange(field[0], h.Size); err != nil {
+			x.describe(f, false)
+			return errRange(h.Size)
+		}
+	}
+	return x.respondBody(f, ranges)
+}
+
+func (x *exchange) respondNegative(f *found) error {
+	x.describe(f, false)
+	status, message := f.head.Status, "The specified key does not exist."
+	switch f.head.Code {
+	case "NoSuchVersion":
+		message = "The specified version does not exist."
+	case "NoSuchBucket":
+		message = "The specified bucket does not exist"
+	}
+	return &apiError{status: status, code: f.head.Code, message: message}
+}
+
+func (x *exchange) respondCondition(f *found, status int) error {
+	x.describe(f, true)
+	if status == http.StatusPreconditionFailed {
+		return &apiError{status: status, code: "PreconditionFailed", message: "At least one of the pre-conditions you specified did not hold"}
+	}
+	h := x.w.Header()
+	h.Del("Content-Type") // of a body that is not sent
+	h.Del("Content-Encoding")
+	x.headerOut()
+	x.w.WriteHeader(status)
+	return nil
+}
+
+// describe sets the headers that tell of the object, if it may be described, and
+// of how the answer was come by.
+func (x *exchange) describe(f *found, object bool) {
+	to := x.w.Header()
+	if object {
+		f.head.Fields.CopyTo(to)
+		to.Set("Age", strconv.FormatInt(int64(f.head.CurrentAge(x.n.now())/time.Second), 10))
+		to.Set("Accept-Ranges", "bytes")
+	} else if f.head.Status != http.StatusOK {
+		f.head.Fields.CopyTo(to) // no more than that it is missing
+	}
+	if x.caller.node && f.head.VersionID != "" {
+		to.Set(hop.Version, f.head.VersionID)
+	}
+	to.Set("Cache-Status", httpcache.AppendStatus(f.head.Fields.Values("Cache-Status"), x.cacheStatus(f)))
+	x.tell(to)
+}
+
+// respondBody sends the body, or the ranges of it.
+func (x *exchange) respondBody(f *found, ranges []httpcache.Range) error {
+	h := f.head
+	whole := len(ranges) == 0
+	if whole {
+		ranges = []httpcache.Range{{Start: 0, Length: h.Size}}
+	}
+	src := x.source(f)
+	defer src.close()
+	// The first slice is had before the header is sent: what goes wrong until
+	// then can still be answered with an error.
+	if x.r.Method == http.MethodGet && h.Size > 0 {
+		if err := src.hold(ranges[0].Start / cache.SliceSize); err != nil {
+			return err
+		}
+	}
+	x.describe(f, true)
+	to := x.w.Header()
+	x.override(to)
+	var parts *httpcache.Multipart
+	status, length := http.StatusOK, h.Size
+	switch {
+	case whole:
+	case len(ranges) == 1:
+		status, length = http.StatusPartialContent, ranges[0].Length
+		to.Set("Content-Range", ranges[0].ContentRange(h.Size))
+	default:
+		parts = httpcache.NewMultipart(ranges, to.Get("Content-Type"), h.Size)
+		status, length = http.StatusPartialContent, parts.Length
+		to.Set("Content-Type", parts.ContentType())
+	}
+	to.Set("Content-Length", strconv.FormatInt(length, 10))
+	x.sample.view = x.isView(ranges)
+	x.headerOut()
+	x.w.WriteHeader(status)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	return x.send(src, ranges, parts)
+}
+
+func (x *exchange) send(src *source, ranges []httpcache.Range, parts *httpcache.Multipart) error {
+	out := x.writer()
+	for i, r := range ranges {
+		if parts != nil {
+			if err := out.write([]byte(parts.Headers[i]), false); err != nil {
+				return err
+			}
+		}
+		if err := src.write(out, r.Start, r.Length); err != nil {
+			return err
+		}
+	}
+	if parts != nil {
+		if err := out.write([]byte(parts.End), false); err != nil {
+			return err
+		}
+	}
+	out.done()
+	return nil
+}
+
+// isView reports whether the request counts as somebody looking at a photo or
+// video from its beginning.
+func (x *exchange) isView(ranges []httpcache.Range) bool {
+	return x.n.cfg.Tier == metadata.TierEdge && !x.caller.node && x.r.Method == http.MethodGet &&
+		x.sample.class != metadata.ClassOther && ranges[0].Start == 0
+}
+
+// override applies the response-* parameters, in requests whose query is signed.
+func (x *exchange) override(h http.Header) {
+	if !x.caller.signed {
+		return
+	}
+	for param, name := range map[string]string{
+		"response-content-type": "Content-Type", "response-content-language": "Content-Language", "response-expires": "Expires",
+		"response-cache-control": "Cache-Control", "response-content-disposition": "Content-Disposition",
+		"response-content-encoding": "Content-Encoding",
+	} {
+		if v := x.query.Get(param); v != "" {
+			h.Set(name, v)
+		}
+	}
+}
+
+func errRange(size int64) *apiError {
+	return &apiError{status: http.StatusRequestedRangeNotSatisfiable, code: "InvalidRange", message: "The requested range is not satisfiable",
+		header: http.Header{"Content-Range": {httpcache.UnsatisfiedRange(size)}}}
+}
+
+func errNoSuchVersion() *apiError {
+	return &apiError{status: http.StatusNotFound, code: "NoSuchVersion", message: "The specified version does not exist."}
+}

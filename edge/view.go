@@ -1,0 +1,166 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"meridian/internal/hop"
+	"meridian/internal/sigv4"
+	"meridian/metadata"
+)
+
+// refreshPause is how often, at most, requests that name what the node does not
+// know make it ask again.
+const refreshPause = 200 * time.Millisecond
+
+// view is a snapshot made ready for look-ups. It never changes.
+type view struct {
+	seq     metadata.Seq
+	buckets map[string]*metadata.Bucket
+	keys    map[sigv4.Scope]metadata.DayKey // Service left empty
+	roles   map[string]string               // by access key
+	nodes   []metadata.Node
+	regions []string
+}
+
+func newView(s metadata.Snapshot) *view {
+	v := &view{
+		seq:     s.Seq,
+		buckets: make(map[string]*metadata.Bucket, len(s.Buckets)),
+		keys:    make(map[sigv4.Scope]metadata.DayKey, len(s.Keys)),
+		roles:   map[string]string{},
+		nodes:   s.Nodes,
+	}
+	for i := range s.Buckets {
+		v.buckets[s.Buckets[i].Name] = &s.Buckets[i]
+	}
+	for _, k := range s.Keys {
+		v.keys[sigv4.Scope{AccessKey: k.AccessKey, Date: k.Date, Region: k.Region}] = k
+		v.roles[k.AccessKey] = k.Role
+		// Keys were derived for the regions there are, so they name them.
+		if !slices.Contains(v.regions, k.Region) {
+			v.regions = append(v.regions, k.Region)
+		}
+	}
+	for _, n := range s.Nodes {
+		if n.Region != "" && !slices.Contains(v.regions, n.Region) {
+			v.regions = append(v.regions, n.Region)
+		}
+	}
+	slices.Sort(v.regions)
+	return v
+}
+
+// refresh fetches a snapshot unless the node has one of at least s already.
+func (n *Node) refresh(ctx context.Context, s metadata.Seq) error {
+	if err := n.lockSnapshot(ctx); err != nil {
+		return err
+	}
+	defer n.unlockSnapshot()
+	if v := n.view.Load(); v != nil && !s.IsZero() && v.seq.Compare(s) >= 0 {
+		return nil
+	}
+	return n.fetchSnapshot(ctx, false)
+}
+
+// refreshUnknown is for a request that names what the view does not hold: it
+// fetches a snapshot, unless one was asked for a moment ago.
+func (n *Node) refreshUnknown(ctx context.Context) {
+	if err := n.lockSnapshot(ctx); err != nil {
+		return
+	}
+	defer n.unlockSnapshot()
+	if n.now().Sub(n.snapshotAsked) < refreshPause {
+		return
+	}
+	if err := n.fetchSnapshot(ctx, false); err != nil {
+		n.log.WarnContext(ctx, "snapshot for an unknown name", "err", err)
+	}
+}
+
+func (n *Node) lockSnapshot(ctx context.Context) error {
+	select {
+	case n.snapshotLock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (n *Node) unlockSnapshot() { <-n.snapshotLock }
+
+// fetchSnapshot is called with the snapshot lock held. One that is older than
+// the node's comes from a source that is behind, and counts only if the node
+// starts over.
+func (n *Node) fetchSnapshot(ctx context.Context, startOver bool) error {
+	n.snapshotAsked = n.now()
+	s, err := n.cfg.Control.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("refresh snapshot: %w", err)
+	}
+	if v := n.view.Load(); v != nil && s.Seq.Compare(v.seq) < 0 && !startOver {
+		return nil
+	}
+	v := newView(s)
+	n.view.Store(v)
+	n.setUpstreams(v)
+	return nil
+}
+
+// bucket finds a bucket, asking again for one that is not known.
+func (n *Node) bucket(ctx context.Context, name string) (*metadata.Bucket, error) {
+	v := n.view.Load()
+	if v != nil && v.buckets[name] != nil {
+		return v.buckets[name], nil
+	}
+	if metadata.CheckBucketName(name) != nil {
+		return nil, errNoSuchBucket()
+	}
+	n.refreshUnknown(ctx)
+	switch v = n.view.Load(); {
+	case v == nil:
+		return nil, errNotReady()
+	case v.buckets[name] == nil:
+		return nil, errNoSuchBucket()
+	}
+	return v.buckets[name], nil
+}
+
+// signingKey is the sigv4.KeyFunc of the node: its own identity's keys are
+// derived from the cluster secret, those of users come with the snapshot.
+func (n *Node) signingKey(ctx context.Context, s sigv4.Scope) ([]byte, error) {
+	if s.AccessKey == hop.NodeAccessKey {
+		return sigv4.DeriveKey(n.cfg.ClusterSecret, s.Date, s.Region, s.Service), nil
+	}
+	s.Service = ""
+	for try := range 2 {
+		v := n.view.Load()
+		if v != nil {
+			if k, ok := v.keys[s]; ok {
+				if k.Expires != nil && !n.now().Before(*k.Expires) {
+					break
+				}
+				return k.Key, nil
+			}
+			// Only an access key that may be new is worth asking for.
+			if v.roles[s.AccessKey] != "" {
+				break
+			}
+		}
+		if try == 0 {
+			n.refreshUnknown(ctx)
+		}
+	}
+	return nil, sigv4.ErrUnknownAccessKey
+}
+
+// verifier accepts the scopes that the view has keys for.
+func (n *Node) verifier() *sigv4.Verifier {
+	v := &sigv4.Verifier{Keys: n.signingKey, Now: n.now}
+	if view := n.view.Load(); view != nil {
+		v.Regions = view.regions
+	}
+	return v
+}
