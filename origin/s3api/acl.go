@@ -41,7 +41,7 @@ func (c *call) grants() bool {
 // there.
 func (c *call) bucketACLHeader() (string, error) {
 	if c.grants() {
-		return "", refuse(notImplemented, "").with("Header", "x-amz-grant")
+		return "", refuse(errNotImplemented, "").with("Header", "x-amz-grant")
 	}
 	acl := c.header("X-Amz-Acl")
 	switch {
@@ -52,7 +52,7 @@ func (c *call) bucketACLHeader() (string, error) {
 	case acl == "public-read":
 		return metadata.PublicRead, nil
 	case slices.Contains(cannedACLs, acl):
-		return "", refuse(notImplemented, "").with("Header", "x-amz-acl")
+		return "", refuse(errNotImplemented, "").with("Header", "x-amz-acl")
 	}
 	return "", badArgument("x-amz-acl", asUTF8(acl), "")
 }
@@ -77,7 +77,7 @@ func (c *call) putObjectACL() error {
 	if _, err := c.find(); err != nil {
 		return err
 	}
-	return accessControlListNotSupported
+	return errAccessControlListNotSupported
 }
 
 func (c *call) sendACL(b *metadata.Bucket) error {
@@ -94,7 +94,7 @@ func (c *call) sendACL(b *metadata.Bucket) error {
 		d.buf.WriteString(`</Grantee><Permission>READ</Permission></Grant>`)
 	}
 	d.end("AccessControlList")
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // writeOwner names a user.
@@ -133,9 +133,9 @@ func (c *call) putBucketACL() error {
 	}
 	switch {
 	case visibility != "" && len(data) > 0:
-		return unexpectedContent
+		return errUnexpectedContent
 	case visibility == "" && len(data) == 0:
-		return refuse(missingSecurityHeader, "Your request was missing a required header").with("MissingHeaderName", "x-amz-acl")
+		return refuse(errMissingSecurityHeader, "Your request was missing a required header").with("MissingHeaderName", "x-amz-acl")
 	}
 	_, err = c.opts.Catalog.UpdateBucket(c.r.Context(), c.bucket, func(b *metadata.Bucket) error {
 		if visibility == "" {
@@ -158,10 +158,10 @@ func (c *call) putBucketACL() error {
 func visibilityOf(data []byte, owner string) (string, error) {
 	var p accessControlPolicy
 	if err := parseXML(data, "AccessControlPolicy", &p); err != nil {
-		return "", because(malformedACL, err)
+		return "", because(errMalformedACL, err)
 	}
 	if p.Owner.ID != owner {
-		return "", accessDenied // an ACL does not change the owner
+		return "", errAccessDenied // an ACL does not change the owner
 	}
 	visibility, full := metadata.Private, false
 	for _, g := range p.Grants {
@@ -171,11 +171,11 @@ func visibilityOf(data []byte, owner string) (string, error) {
 		case g.Grantee.URI == allUsers && g.Permission == "READ":
 			visibility = metadata.PublicRead
 		default:
-			return "", refuse(notImplemented, "Grants other than FULL_CONTROL of the owner and READ of all users are not supported")
+			return "", refuse(errNotImplemented, "Grants other than FULL_CONTROL of the owner and READ of all users are not supported")
 		}
 	}
 	if !full {
-		return "", refuse(notImplemented, "The owner's FULL_CONTROL cannot be taken away")
+		return "", refuse(errNotImplemented, "The owner's FULL_CONTROL cannot be taken away")
 	}
 	return visibility, nil
 }

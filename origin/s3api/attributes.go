@@ -52,7 +52,7 @@ func (c *call) getObjectAttributes() error {
 			d.number("ObjectSize", v.Size)
 		}
 	}
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 func (c *call) wantedAttributes() ([]string, error) {
@@ -69,7 +69,7 @@ func (c *call) wantedAttributes() ([]string, error) {
 		}
 	}
 	if len(want) == 0 {
-		return nil, refuse(invalidRequest, "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
+		return nil, refuse(errInvalidRequest, "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
 	}
 	return want, nil
 }

@@ -25,7 +25,7 @@ func (i identity) anonymous() bool { return i.role == "" && !i.node }
 func (c *call) identify() error {
 	if !sigv4.Present(c.r) {
 		if c.r.Header.Get("Authorization") != "" {
-			return refuse(invalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+			return refuse(errInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 		}
 		return nil
 	}
@@ -48,7 +48,7 @@ func (c *call) identify() error {
 		return fmt.Errorf("verify signature: %w", err)
 	}
 	if auth.SecurityToken != "" {
-		return invalidToken // there are no temporary credentials
+		return errInvalidToken // there are no temporary credentials
 	}
 	c.who, c.auth = who, auth
 	return nil
@@ -89,7 +89,7 @@ func (c *call) authorise() error {
 		ok = b.Visibility == metadata.PublicRead
 	}
 	if !ok {
-		return accessDenied
+		return errAccessDenied
 	}
 	return c.expectOwner()
 }
@@ -106,7 +106,7 @@ func (c *call) expectOwner() error {
 		return err
 	}
 	if b.Owner != want {
-		return accessDenied
+		return errAccessDenied
 	}
 	return nil
 }

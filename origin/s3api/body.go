@@ -28,7 +28,7 @@ type body struct {
 // openBody prepares the payload; it sends no "100 Continue" yet.
 func (c *call) openBody(limit int64) (*body, error) {
 	if c.auth == nil {
-		return nil, accessDenied // nobody writes without credentials
+		return nil, errAccessDenied // nobody writes without credentials
 	}
 	// A copy: net/http looks at the Body of its own request to see whether the
 	// client still waits to be asked for it.
@@ -43,9 +43,9 @@ func (c *call) openBody(limit int64) (*body, error) {
 	}
 	switch {
 	case size < 0:
-		return nil, missingContentLength
+		return nil, errMissingContentLength
 	case size > limit:
-		return nil, refuse(entityTooLarge, "").
+		return nil, refuse(errEntityTooLarge, "").
 			with("ProposedSize", strconv.FormatInt(size, 10)).
 			with("MaxSizeAllowed", strconv.FormatInt(limit, 10))
 	}
@@ -67,7 +67,7 @@ func (b *body) blame(err error) error {
 		return err
 	}
 	if stalled(b.err) {
-		return because(requestTimeout, b.err)
+		return because(errRequestTimeout, b.err)
 	}
 	return b.err
 }
@@ -79,7 +79,7 @@ func (c *call) readXML(limit int64, digests digestRule, root string, v any) erro
 		return err
 	}
 	if len(data) == 0 {
-		return missingRequestBody
+		return errMissingRequestBody
 	}
 	return parseXML(data, root, v)
 }
@@ -103,12 +103,12 @@ func (c *call) readAll(limit int64, rule digestRule) ([]byte, error) {
 		return nil, err
 	}
 	if rule == digestRequired && d.md5 == "" && d.algorithm == "" {
-		return nil, refuse(invalidRequest, "Missing required header for this request: Content-MD5")
+		return nil, refuse(errInvalidRequest, "Missing required header for this request: Content-MD5")
 	}
 	b, err := c.openBody(limit)
 	var f *failure
-	if errors.As(err, &f) && f.code == entityTooLarge {
-		return nil, because(malformedXML, err)
+	if errors.As(err, &f) && f.code == errEntityTooLarge {
+		return nil, because(errMalformedXML, err)
 	}
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (c *call) readAll(limit int64, rule digestRule) ([]byte, error) {
 		return nil, b.blame(err)
 	}
 	if int64(buf.Len()) > limit {
-		return nil, malformedXML
+		return nil, errMalformedXML
 	}
 	if err := d.verify(set.Sums()); err != nil {
 		return nil, err

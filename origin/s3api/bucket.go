@@ -52,7 +52,7 @@ func (c *call) listBuckets() error {
 	if more {
 		d.elem("ContinuationToken", encodeToken(last))
 	}
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // createBucketRequest is the body of CreateBucket.
@@ -71,7 +71,7 @@ func (c *call) createBucket() error {
 		return err
 	}
 	if strings.EqualFold(c.header("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
-		return refuse(notImplemented, "").with("Header", "x-amz-bucket-object-lock-enabled")
+		return refuse(errNotImplemented, "").with("Header", "x-amz-bucket-object-lock-enabled")
 	}
 	if o := c.header("X-Amz-Object-Ownership"); o != "" && o != "BucketOwnerEnforced" && o != "BucketOwnerPreferred" && o != "ObjectWriter" {
 		return badArgument("x-amz-object-ownership", asUTF8(o), "Invalid x-amz-object-ownership header: %s", asUTF8(o))
@@ -102,9 +102,9 @@ func (c *call) createBucket() error {
 func (c *call) bucketExists(err error) error {
 	b, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
 	if lookup == nil && b.Owner == c.who.user {
-		return because(bucketAlreadyOwnedByYou, err)
+		return because(errBucketAlreadyOwnedByYou, err)
 	}
-	return because(bucketAlreadyExists, err)
+	return because(errBucketAlreadyExists, err)
 }
 
 func (c *call) readLocation() (string, error) {
@@ -118,14 +118,14 @@ func (c *call) readLocation() (string, error) {
 		return "", err
 	}
 	if req.Location != nil || req.Bucket != nil || req.Tags != nil {
-		return "", notImplemented // directory buckets, tags at creation
+		return "", errNotImplemented // directory buckets, tags at creation
 	}
 	region := strings.TrimSpace(req.LocationConstraint)
 	switch {
 	case region == "", region == sigv4.DefaultRegion:
 		return c.opts.Region, nil // what tools say that were told of no region
 	case !slices.Contains(c.opts.Regions(), region):
-		return "", refuse(invalidLocationConstraint, "").with("LocationConstraint", region)
+		return "", refuse(errInvalidLocationConstraint, "").with("LocationConstraint", region)
 	}
 	return region, nil
 }
@@ -167,7 +167,7 @@ func (c *call) getBucketLocation() error {
 	}
 	d := newDocument("LocationConstraint")
 	escapeXML(&d.buf, b.Region)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 func (c *call) getBucketVersioning() error {
@@ -177,7 +177,7 @@ func (c *call) getBucketVersioning() error {
 	}
 	d := newDocument("VersioningConfiguration")
 	d.optional("Status", b.Versioning)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 func (c *call) putBucketVersioning() error {
@@ -190,10 +190,10 @@ func (c *call) putBucketVersioning() error {
 	}
 	switch {
 	case req.MFADelete == "Enabled":
-		return notImplemented
+		return errNotImplemented
 	case req.MFADelete != "" && req.MFADelete != "Disabled",
 		req.Status != metadata.VersioningEnabled && req.Status != metadata.VersioningSuspended:
-		return malformedXML
+		return errMalformedXML
 	}
 	_, err := c.opts.Catalog.UpdateBucket(c.r.Context(), c.bucket, func(b *metadata.Bucket) error {
 		b.Versioning = req.Status

@@ -32,14 +32,14 @@ func (c *call) serve() error {
 	c.target = targetOf(c.r, c.opts.Domains)
 	var err error
 	if c.query, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
-		return because(invalidURI, err)
+		return because(errInvalidURI, err)
 	}
 	if c.op, err = c.routes.find(c.r.Method, c.target, c.query); err != nil {
 		return err
 	}
 	if c.bucket != "" || c.key != "" {
 		if err := metadata.CheckBucketName(c.bucket); err != nil {
-			return because(invalidBucketName, err).with("BucketName", c.bucket)
+			return because(errInvalidBucketName, err).with("BucketName", c.bucket)
 		}
 	}
 	if c.key != "" {
@@ -64,19 +64,19 @@ func (c *call) answer(err error) code {
 	}
 	f := failureOf(err)
 	if c.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		f = because(clientGone, err)
+		f = because(errClientGone, err)
 	}
 	if c.who.anonymous() && c.hides(f.code) {
-		f = because(accessDenied, f)
+		f = because(errAccessDenied, f)
 		for _, name := range []string{"X-Amz-Delete-Marker", "X-Amz-Version-Id", "Allow", "Last-Modified"} {
 			c.w.Header().Del(name)
 		}
 	}
 	status, _ := f.code.about()
-	if f.code == clientGone {
+	if f.code == errClientGone {
 		status = http.StatusBadRequest // nobody will read it, if it can be sent at all
 	}
-	if status >= http.StatusInternalServerError && f.code != notImplemented {
+	if status >= http.StatusInternalServerError && f.code != errNotImplemented {
 		c.opts.Log.Error("S3 request failed", "request_id", c.requestID, "op", c.opName(),
 			"bucket", c.bucket, "key", c.key, "code", string(f.code), "err", err)
 	} else {
@@ -93,26 +93,27 @@ func (c *call) answer(err error) code {
 // hides says whether an anonymous caller must not learn of c: without the
 // permission to list a bucket, S3 tells nobody which keys it has.
 func (c *call) hides(k code) bool {
-	return k == noSuchKey || k == noSuchVersion || k == methodNotAllowed && c.op != nil
+	return k == errNoSuchKey || k == errNoSuchVersion || k == errMethodNotAllowed && c.op != nil
 }
 
 // locate adds the elements by which AWS names what an error is about.
 func (c *call) locate(f *failure) *failure {
 	switch f.code {
-	case noSuchBucket, bucketAlreadyExists, bucketAlreadyOwnedByYou, bucketNotEmpty, noSuchBucketPolicy,
-		noSuchCORS, noSuchLifecycle, noSuchTagSet, noSuchWebsite, objectLockNotFound,
-		serverSideEncryptionNotFound, replicationNotFound, noSuchPublicAccessBlock, ownershipControlsNotFound:
+	case errNoSuchBucket, errBucketAlreadyExists, errBucketAlreadyOwnedByYou, errBucketNotEmpty, errNoSuchBucketPolicy,
+		errNoSuchCORS, errNoSuchLifecycle, errNoSuchTagSet, errNoSuchWebsite, errObjectLockNotFound,
+		errServerSideEncryptionNotFound, errReplicationNotFound, errNoSuchPublicAccessBlock, errOwnershipControlsNotFound:
 		return f.with("BucketName", c.bucket)
-	case noSuchKey:
+	case errNoSuchKey:
 		return f.with("Key", c.key)
-	case noSuchVersion:
+	case errNoSuchVersion:
 		return f.with("Key", c.key).with("VersionId", c.query.Get("versionId"))
-	case noSuchUpload:
+	case errNoSuchUpload:
 		return f.with("UploadId", c.query.Get("uploadId"))
-	case methodNotAllowed:
+	case errMethodNotAllowed:
 		if len(f.fields) == 0 {
 			return f.with("Method", c.r.Method).with("ResourceType", "DeleteMarker")
 		}
+	default:
 	}
 	return f
 }

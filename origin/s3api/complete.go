@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"maps"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -29,7 +28,7 @@ type completeRequest struct {
 // parts checks the list and turns it into what package upload takes.
 func (r *completeRequest) parts() ([]upload.CompletePart, error) {
 	if len(r.Parts) == 0 || len(r.Parts) > MaxParts {
-		return nil, malformedXML
+		return nil, errMalformedXML
 	}
 	parts := make([]upload.CompletePart, len(r.Parts))
 	for i, p := range r.Parts {
@@ -37,9 +36,9 @@ func (r *completeRequest) parts() ([]upload.CompletePart, error) {
 		case p.PartNumber < 1 || p.PartNumber > MaxParts:
 			return nil, badArgument("PartNumber", strconv.Itoa(p.PartNumber), "Part number must be an integer between 1 and 10000, inclusive")
 		case p.ETag == "":
-			return nil, malformedXML
+			return nil, errMalformedXML
 		case i > 0 && p.PartNumber <= r.Parts[i-1].PartNumber:
-			return nil, invalidPartOrder
+			return nil, errInvalidPartOrder
 		}
 		sums := map[string]string{
 			"crc32": p.ChecksumCRC32, "crc32c": p.ChecksumCRC32C, "crc64nvme": p.ChecksumCRC64NVME,
@@ -68,7 +67,7 @@ func (c *call) completeUpload() error {
 		return err
 	}
 	if kind := c.header("X-Amz-Checksum-Type"); kind != "" && u.ChecksumType != "" && kind != u.ChecksumType {
-		return refuse(invalidRequest, "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.ChecksumType)
+		return refuse(errInvalidRequest, "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.ChecksumType)
 	}
 	var req completeRequest
 	if readErr := c.readXML(greatXML, digestOfObject, "CompleteMultipartUpload", &req); readErr != nil {
@@ -98,7 +97,7 @@ func (c *call) completeUpload() error {
 	d.elem("Key", c.key)
 	d.etag(v.ETag)
 	writeChecksumElements(d, v.Checksums, v.ChecksumType)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // location is the URL of the object at this endpoint.
@@ -116,7 +115,7 @@ func (c *call) completeOptions() (upload.CompleteOptions, error) {
 	if s := c.header("X-Amz-Mp-Object-Size"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 0 {
-			return opts, refuse(invalidRequest, "Value for x-amz-mp-object-size header is invalid.")
+			return opts, refuse(errInvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
 		}
 		opts.Size = n
 	}
@@ -126,7 +125,7 @@ func (c *call) completeOptions() (upload.CompleteOptions, error) {
 			continue
 		}
 		if len(opts.Checksums) > 0 {
-			return opts, refuse(invalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+			return opts, refuse(errInvalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
 		opts.Checksums = map[string]string{string(alg): value}
 	}

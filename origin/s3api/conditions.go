@@ -30,10 +30,10 @@ func (p preconditions) check(v *metadata.Version) error {
 	modified := v.Modified.UTC().Truncate(time.Second)
 	if p.hasMatch {
 		if !matchETag(p.match, v.ETag) {
-			return refuse(preconditionFailed, "").with("Condition", "If-Match")
+			return refuse(errPreconditionFailed, "").with("Condition", "If-Match")
 		}
 	} else if t, err := http.ParseTime(p.unmodSince); err == nil && modified.After(t) {
-		return refuse(preconditionFailed, "").with("Condition", "If-Unmodified-Since")
+		return refuse(errPreconditionFailed, "").with("Condition", "If-Unmodified-Since")
 	}
 	if p.hasNoneMatch {
 		if matchETag(p.noneMatch, v.ETag) {
@@ -47,9 +47,9 @@ func (p preconditions) check(v *metadata.Version) error {
 
 func (p preconditions) unchanged(condition string) error {
 	if p.neverUnchanged {
-		return refuse(preconditionFailed, "").with("Condition", condition)
+		return refuse(errPreconditionFailed, "").with("Condition", condition)
 	}
-	return notModified
+	return errNotModified
 }
 
 // matchETag says whether a list of entity tags, as in If-Match, names etag.
@@ -92,11 +92,11 @@ func (c *call) writeCond() (metadata.Cond, error) {
 	}
 	for _, name := range []string{"If-Modified-Since", "If-Unmodified-Since"} {
 		if c.r.Header.Get(name) != "" {
-			return cond, refuse(notImplemented, "").with("Header", name)
+			return cond, refuse(errNotImplemented, "").with("Header", name)
 		}
 	}
 	if len(cond.IfMatch) > 0 && len(cond.IfNoneMatch) > 0 {
-		return cond, refuse(notImplemented, "").with("Header", "If-Match,If-None-Match")
+		return cond, refuse(errNotImplemented, "").with("Header", "If-Match,If-None-Match")
 	}
 	return cond, nil
 }

@@ -52,13 +52,13 @@ func (c *call) copySource() (metadata.Version, error) {
 	v, err := c.opts.Objects.Stat(c.r.Context(), ref)
 	switch {
 	case errors.Is(err, metadata.ErrNoSuchBucket):
-		return v, because(noSuchBucket, err).with("BucketName", ref.Bucket)
+		return v, because(errNoSuchBucket, err).with("BucketName", ref.Bucket)
 	case errors.Is(err, metadata.ErrNoSuchKey):
-		return v, because(noSuchKey, err).with("Key", ref.Key)
+		return v, because(errNoSuchKey, err).with("Key", ref.Key)
 	case errors.Is(err, metadata.ErrNoSuchVersion):
-		return v, because(noSuchVersion, err).with("Key", ref.Key).with("VersionId", ref.VersionID)
+		return v, because(errNoSuchVersion, err).with("Key", ref.Key).with("VersionId", ref.VersionID)
 	case errors.Is(err, metadata.ErrDeleteMarker):
-		return v, refuse(invalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
+		return v, refuse(errInvalidRequest, "The source of a copy request may not specifically refer to a delete marker by version id.")
 	case err != nil:
 		return v, err
 	}
@@ -79,7 +79,7 @@ func (c *call) copySource() (metadata.Version, error) {
 // copyObject makes a new version of another one's bytes.
 func (c *call) copyObject() error {
 	if c.r.ContentLength > 0 {
-		return refuse(invalidRequest, "A copy request takes no body")
+		return refuse(errInvalidRequest, "A copy request takes no body")
 	}
 	own, err := c.template()
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *call) copyObject() error {
 		return err
 	}
 	if src.Size > MaxPutSize {
-		return refuse(invalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
+		return refuse(errInvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
 	}
 	dst, err := c.copyTemplate(&src, own)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *call) copyObject() error {
 	d.time("LastModified", v.Modified)
 	d.etag(v.ETag)
 	writeChecksumElements(d, v.Checksums, v.ChecksumType)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // copyTemplate is what the copy carries: what the source has or what the
@@ -143,7 +143,7 @@ func (c *call) copyTemplate(src *metadata.Version, own metadata.Version) (metada
 	same := src.Bucket == c.bucket && src.Key == c.key
 	newClass := c.header("X-Amz-Storage-Class") != "" && own.StorageClass != storageClassOf(src.StorageClass)
 	if same && !replaceMeta && !newClass && src.Latest && !c.namesVersion() {
-		return own, refuse(invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+		return own, refuse(errInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	dst := own
 	if !replaceMeta {
@@ -193,7 +193,7 @@ func (c *call) copyAlgorithms(src *metadata.Version) ([]checksum.Algorithm, erro
 func parseAlgorithm(name string) (checksum.Algorithm, error) {
 	alg, ok := checksum.Parse(name)
 	if !ok {
-		return "", refuse(invalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		return "", refuse(errInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 	}
 	return alg, nil
 }

@@ -2,7 +2,6 @@ package s3api
 
 import (
 	"errors"
-	"net/http"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -52,7 +51,7 @@ func (c *call) deleteObjects() error {
 		return err
 	}
 	if len(req.Objects) == 0 || len(req.Objects) > maxDelete {
-		return malformedXML
+		return errMalformedXML
 	}
 	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
 		return err
@@ -65,7 +64,7 @@ func (c *call) deleteObjects() error {
 	for i := range results {
 		c.writeDeleted(d, &req.Objects[i], &results[i], req.Quiet)
 	}
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // deleteAll removes the targets. Entries for the same key keep their order.
@@ -103,7 +102,7 @@ func (c *call) deleteAll(targets []deleteTarget) []deleteResult {
 
 func (c *call) deleteOne(t *deleteTarget) deleteResult {
 	if t.LastModifiedTime != nil || t.Size != nil {
-		return deleteResult{err: notImplemented} // conditions of directory buckets
+		return deleteResult{err: errNotImplemented} // conditions of directory buckets
 	}
 	if err := checkKey(t.Key); err != nil {
 		return deleteResult{err: err}
@@ -112,7 +111,7 @@ func (c *call) deleteOne(t *deleteTarget) deleteResult {
 	if t.ETag != nil {
 		cond.IfMatch = splitETags(*t.ETag)
 		if len(cond.IfMatch) == 0 {
-			return deleteResult{err: preconditionFailed}
+			return deleteResult{err: errPreconditionFailed}
 		}
 	}
 	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: t.Key, VersionID: t.VersionID}, cond)
@@ -122,7 +121,7 @@ func (c *call) deleteOne(t *deleteTarget) deleteResult {
 func (c *call) writeDeleted(d *document, t *deleteTarget, r *deleteResult, quiet bool) {
 	if r.err != nil {
 		f := failureOf(r.err)
-		if f.code == internalError {
+		if f.code == errInternalError {
 			c.opts.Log.Error("S3 request failed", "request_id", c.requestID, "op", c.opName(),
 				"bucket", c.bucket, "key", t.Key, "code", string(f.code), "err", r.err)
 		}

@@ -30,7 +30,7 @@ func (c *call) readDigest() (*digest, error) {
 	if values := c.r.Header.Values("Content-Md5"); len(values) > 0 {
 		sum, err := base64.StdEncoding.DecodeString(values[0])
 		if err != nil || len(sum) != 16 || len(values) > 1 {
-			return nil, refuse(invalidDigest, "").with("Content-MD5", asUTF8(values[0]))
+			return nil, refuse(errInvalidDigest, "").with("Content-MD5", asUTF8(values[0]))
 		}
 		d.md5 = hex.EncodeToString(sum)
 	}
@@ -50,7 +50,7 @@ func (d *digest) readHeaders(c *call) error {
 			continue
 		}
 		if d.algorithm != "" {
-			return refuse(invalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+			return refuse(errInvalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
 		if !alg.Valid(value) {
 			return invalidSum(alg)
@@ -64,14 +64,14 @@ func (d *digest) readHeaders(c *call) error {
 			continue
 		}
 		if _, known := checksum.Parse(alg); !known {
-			return refuse(invalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
+			return refuse(errInvalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
 		}
 	}
 	return nil
 }
 
 func invalidSum(alg checksum.Algorithm) error {
-	return refuse(invalidRequest, "Value for %s%s header is invalid.", checksumPrefix, alg)
+	return refuse(errInvalidRequest, "Value for %s%s header is invalid.", checksumPrefix, alg)
 }
 
 func (d *digest) readTrailerName(h http.Header) error {
@@ -82,10 +82,10 @@ func (d *digest) readTrailerName(h http.Header) error {
 	name, ok := strings.CutPrefix(value, checksumPrefix)
 	alg, known := checksum.Parse(name)
 	if !ok || !known {
-		return refuse(invalidRequest, "The value specified in the x-amz-trailer header is not supported")
+		return refuse(errInvalidRequest, "The value specified in the x-amz-trailer header is not supported")
 	}
 	if d.algorithm != "" {
-		return refuse(invalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+		return refuse(errInvalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 	}
 	d.algorithm, d.trailer = alg, true
 	return nil
@@ -99,11 +99,11 @@ func (d *digest) checkSDK(name string) error {
 	alg, ok := checksum.Parse(name)
 	switch {
 	case !ok:
-		return refuse(invalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+		return refuse(errInvalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
 	case d.algorithm == "" && d.md5 == "":
-		return refuse(invalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
+		return refuse(errInvalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
 	case d.algorithm != "" && alg != d.algorithm:
-		return refuse(invalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+		return refuse(errInvalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
 	}
 	return nil
 }
@@ -126,12 +126,12 @@ func (d *digest) algorithms(fallback checksum.Algorithm) []checksum.Algorithm {
 // last byte was read.
 func (d *digest) verify(sums map[string]string) error {
 	if d.md5 != "" && d.md5 != sums[string(checksum.MD5)] {
-		return refuse(badDigest, "").with("ExpectedDigest", hexToBase64(d.md5)).with("CalculatedDigest", hexToBase64(sums[string(checksum.MD5)]))
+		return refuse(errBadDigest, "").with("ExpectedDigest", hexToBase64(d.md5)).with("CalculatedDigest", hexToBase64(sums[string(checksum.MD5)]))
 	}
 	if d.trailer {
 		value := d.auth.Trailer().Get(checksumPrefix + string(d.algorithm))
 		if value == "" {
-			return because(malformedTrailer, fmt.Errorf("no %s%s in the trailer", checksumPrefix, d.algorithm))
+			return because(errMalformedTrailer, fmt.Errorf("no %s%s in the trailer", checksumPrefix, d.algorithm))
 		}
 		if !d.algorithm.Valid(value) {
 			return invalidSum(d.algorithm)
@@ -139,7 +139,7 @@ func (d *digest) verify(sums map[string]string) error {
 		d.want = value
 	}
 	if d.want != "" && d.want != sums[string(d.algorithm)] {
-		return refuse(badDigest, "The %s you specified did not match the calculated checksum.", strings.ToUpper(string(d.algorithm)))
+		return refuse(errBadDigest, "The %s you specified did not match the calculated checksum.", strings.ToUpper(string(d.algorithm)))
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (f *failure) with(name, value string) *failure {
 
 // badArgument is InvalidArgument with the elements that AWS adds.
 func badArgument(name, value, format string, args ...any) *failure {
-	return refuse(invalidArgument, format, args...).with("ArgumentName", name).with("ArgumentValue", value)
+	return refuse(errInvalidArgument, format, args...).with("ArgumentName", name).with("ArgumentValue", value)
 }
 
 // sentinels maps the errors of the packages below to codes. The first that
@@ -65,28 +65,29 @@ var sentinels = []struct {
 	code code
 	text string // "": the standard text
 }{
-	{metadata.ErrNoSuchBucket, noSuchBucket, ""},
-	{metadata.ErrBucketExists, bucketAlreadyExists, ""},
-	{metadata.ErrBucketNotEmpty, bucketNotEmpty, ""},
-	{metadata.ErrNoSuchKey, noSuchKey, ""},
-	{metadata.ErrNoSuchVersion, noSuchVersion, ""},
-	{metadata.ErrDeleteMarker, methodNotAllowed, ""},
-	{metadata.ErrNoSuchUpload, noSuchUpload, ""},
-	{metadata.ErrInvalidPart, invalidPart, ""},
-	{metadata.ErrPrecondition, preconditionFailed, ""},
+	{metadata.ErrNoSuchBucket, errNoSuchBucket, ""},
+	{metadata.ErrBucketExists, errBucketAlreadyExists, ""},
+	{metadata.ErrBucketNotEmpty, errBucketNotEmpty, ""},
+	{metadata.ErrNoSuchKey, errNoSuchKey, ""},
+	{metadata.ErrNoSuchVersion, errNoSuchVersion, ""},
+	{metadata.ErrDeleteMarker, errMethodNotAllowed, ""},
+	{metadata.ErrNoSuchUpload, errNoSuchUpload, ""},
+	{metadata.ErrInvalidPart, errInvalidPart, ""},
+	{metadata.ErrPrecondition, errPreconditionFailed, ""},
 
-	{origin.ErrUnavailable, serviceUnavailable, ""},
-	{upload.ErrWrongRegion, illegalLocationConstraint, ""},
-	{upload.ErrPartOrder, invalidPartOrder, ""},
-	{upload.ErrPartTooSmall, entityTooSmall, ""},
-	{upload.ErrTooLarge, entityTooLarge, ""},
-	{upload.ErrWrongSize, invalidRequest, "The provided 'x-amz-mp-object-size' header value does not match what was computed."},
-	{upload.ErrChecksum, badDigest, "The checksum that you specified did not match the calculated checksum."},
+	{origin.ErrUnavailable, errServiceUnavailable, ""},
+	{upload.ErrWrongRegion, errIllegalLocationConstraint, ""},
+	{upload.ErrPartOrder, errInvalidPartOrder, ""},
+	{upload.ErrPartTooSmall, errEntityTooSmall, ""},
+	{upload.ErrTooLarge, errEntityTooLarge, ""},
+	{upload.ErrWrongSize, errInvalidRequest, "The provided 'x-amz-mp-object-size' header value does not match what was computed."},
+	{upload.ErrChecksum, errBadDigest, "The checksum that you specified did not match the calculated checksum."},
 
-	{os.ErrDeadlineExceeded, requestTimeout, ""},
-	{io.ErrUnexpectedEOF, incompleteBody, ""},
-	{blob.ErrSize, incompleteBody, ""},
-	{context.DeadlineExceeded, serviceUnavailable, ""},
+	{os.ErrDeadlineExceeded, errRequestTimeout, ""},
+	{io.ErrUnexpectedEOF, errIncompleteBody, ""},
+	{blob.ErrNoSpace, errServiceUnavailable, "There is no space left to store this object."},
+	{blob.ErrSize, errIncompleteBody, ""},
+	{context.DeadlineExceeded, errServiceUnavailable, ""},
 }
 
 // failureOf turns any error into the answer that it gets.
@@ -109,35 +110,28 @@ func failureOf(err error) *failure {
 		}
 	}
 	if errors.Is(err, metadata.ErrInvalid) {
-		return &failure{code: invalidArgument, message: err.Error(), cause: err}
+		return &failure{code: errInvalidArgument, message: err.Error(), cause: err}
 	}
-	return because(internalError, err)
+	return because(errInternalError, err)
 }
 
 // signatureFailure is what S3 tells of a signature that it refuses. A read that
 // failed under the signature's reader is told by its own cause.
 func signatureFailure(sig *sigv4.Error, err error) *failure {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return because(requestTimeout, err)
+		return because(errRequestTimeout, err)
 	}
 	f := &failure{code: code(sig.Code), message: sig.Message, cause: err}
 	if _, known := codeTable[f.code]; !known {
-		f.code = invalidRequest
+		f.code = errInvalidRequest
 	}
-	if sig.AccessKey != "" {
-		f.with("AWSAccessKeyId", sig.AccessKey)
-	}
-	if sig.StringToSign != "" {
-		f.with("StringToSign", sig.StringToSign)
-	}
-	if sig.CanonicalRequest != "" {
-		f.with("CanonicalRequest", sig.CanonicalRequest)
-	}
-	if sig.Region != "" {
-		f.with("Region", sig.Region)
-	}
-	if sig.Headers != "" {
-		f.with("HeadersNotSigned", sig.Headers)
+	for _, x := range []field{
+		{"AWSAccessKeyId", sig.AccessKey}, {"StringToSign", sig.StringToSign}, {"CanonicalRequest", sig.CanonicalRequest},
+		{"Region", sig.Region}, {"HeadersNotSigned", sig.Headers},
+	} {
+		if x.value != "" {
+			f.fields = append(f.fields, x)
+		}
 	}
 	return f
 }

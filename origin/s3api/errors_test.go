@@ -282,7 +282,7 @@ func TestTruncatedBodyLeavesNothing(t *testing.T) {
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err == nil {
 		defer res.Body.Close()
-		if res.StatusCode == 200 {
+		if res.StatusCode == http.StatusOK {
 			t.Error("half a body was answered with 200")
 		}
 	}
@@ -309,7 +309,7 @@ func TestStalledBodyIsCut(t *testing.T) {
 	if _, err := buf.ReadFrom(res.Body); err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode != 400 || !strings.Contains(buf.String(), "<Code>RequestTimeout</Code>") {
+	if res.StatusCode != http.StatusBadRequest || !strings.Contains(buf.String(), "<Code>RequestTimeout</Code>") {
 		t.Errorf("%d %s", res.StatusCode, buf.String())
 	}
 	if n := w.blobCount(); n != 0 {
@@ -363,7 +363,7 @@ func TestLengthIsRequired(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != 411 {
+	if res.StatusCode != http.StatusLengthRequired {
 		t.Errorf("status %d", res.StatusCode)
 	}
 }

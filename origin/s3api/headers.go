@@ -108,12 +108,12 @@ func withoutChunked(encoding string) string {
 func (c *call) refuseUnsupported() error {
 	for _, name := range unsupported {
 		if c.header(name) != "" {
-			return refuse(notImplemented, "").with("Header", strings.ToLower(name))
+			return refuse(errNotImplemented, "").with("Header", strings.ToLower(name))
 		}
 	}
 	for _, name := range lockHeaders {
 		if c.header(name) != "" {
-			return refuse(invalidRequest, "Bucket is missing Object Lock Configuration")
+			return refuse(errInvalidRequest, "Bucket is missing Object Lock Configuration")
 		}
 	}
 	return nil
@@ -125,7 +125,7 @@ func (c *call) storageClass() (string, error) {
 	case s == "":
 		return "STANDARD", nil
 	case !slices.Contains(storageClasses, s):
-		return "", refuse(invalidStorageClass, "").with("StorageClassRequested", asUTF8(s))
+		return "", refuse(errInvalidStorageClass, "").with("StorageClassRequested", asUTF8(s))
 	}
 	return s, nil
 }
@@ -158,7 +158,7 @@ func (c *call) userMetadata() (map[string]string, error) {
 		}
 	}
 	if size > MaxMetadata {
-		return nil, refuse(metadataTooLarge, "").
+		return nil, refuse(errMetadataTooLarge, "").
 			with("Size", strconv.Itoa(size)).with("MaxSizeAllowed", strconv.Itoa(MaxMetadata))
 	}
 	for name, value := range m {
@@ -212,7 +212,7 @@ func (c *call) writeObjectHeaders(v *metadata.Version) error {
 			continue
 		}
 		if c.who.anonymous() {
-			return refuse(invalidRequest, "Request specific response headers cannot be used for anonymous GET requests.")
+			return refuse(errInvalidRequest, "Request specific response headers cannot be used for anonymous GET requests.")
 		}
 		value := c.query.Get(param)
 		if strings.ContainsFunc(value, isControl) {

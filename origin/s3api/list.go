@@ -2,7 +2,6 @@ package s3api
 
 import (
 	"encoding/base64"
-	"net/http"
 	"strings"
 
 	"meridian/metadata"
@@ -47,7 +46,7 @@ func checkListText(name, value string) error {
 		return nil
 	}
 	if len(value) > metadata.MaxKeyLength {
-		return refuse(keyTooLong, "").with("ArgumentName", name)
+		return refuse(errKeyTooLong, "").with("ArgumentName", name)
 	}
 	return badArgument(name, asUTF8(value), "%s is not valid UTF-8 text", name)
 }
@@ -126,7 +125,7 @@ func (c *call) listObjects() error {
 		c.writeEntry(d, l, &page.Versions[i], true)
 	}
 	writePrefixes(d, l, page.Prefixes)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 func (c *call) listObjectsV2() error {
@@ -166,7 +165,7 @@ func (c *call) listObjectsV2() error {
 		c.writeEntry(d, l, &page.Versions[i], fetchOwner)
 	}
 	writePrefixes(d, l, page.Prefixes)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // listVersions lists versions and delete markers, newest first within a key.
@@ -203,7 +202,7 @@ func (c *call) listVersions() error {
 		c.writeVersion(d, l, &page.Versions[i])
 	}
 	writePrefixes(d, l, page.Prefixes)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 func (c *call) writeVersion(d *document, l listing, v *metadata.Version) {

@@ -39,7 +39,7 @@ func (c *call) createUpload() error {
 	d.elem("Bucket", c.bucket)
 	d.elem("Key", c.key)
 	d.elem("UploadId", u.ID)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // uploadChecksum reads what checksums the parts and the whole will have. An
@@ -53,9 +53,9 @@ func (c *call) uploadChecksum() (alg checksum.Algorithm, kind string, err error)
 	}
 	switch {
 	case kind != "" && kind != fullObject && kind != composite:
-		return "", "", refuse(invalidRequest, "Value for x-amz-checksum-type header is invalid.")
+		return "", "", refuse(errInvalidRequest, "Value for x-amz-checksum-type header is invalid.")
 	case alg == "" && kind != "":
-		return "", "", refuse(invalidRequest, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+		return "", "", refuse(errInvalidRequest, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
 	case alg == "":
 		return "", "", nil
 	}
@@ -66,7 +66,7 @@ func (c *call) uploadChecksum() (alg checksum.Algorithm, kind string, err error)
 	case kind == "":
 		kind = composite
 	case kind == fullObject && !crc, kind == composite && alg == checksum.CRC64NVME:
-		return "", "", refuse(invalidRequest, "The %s checksum type cannot be used with the %s checksum algorithm.", kind, strings.ToLower(string(alg)))
+		return "", "", refuse(errInvalidRequest, "The %s checksum type cannot be used with the %s checksum algorithm.", kind, strings.ToLower(string(alg)))
 	}
 	return alg, kind, nil
 }
@@ -124,7 +124,7 @@ func partAlgorithm(u *metadata.Upload, d *digest) (checksum.Algorithm, error) {
 		return checksum.CRC64NVME, nil
 	}
 	if d != nil && d.algorithm != "" && string(d.algorithm) != u.ChecksumAlgorithm {
-		return "", refuse(invalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
+		return "", refuse(errInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
 			u.ChecksumAlgorithm, d.algorithm)
 	}
 	return checksum.Algorithm(u.ChecksumAlgorithm), nil
@@ -149,7 +149,7 @@ func (c *call) copyPart() error {
 		return err
 	}
 	if size > MaxPutSize {
-		return refuse(invalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
+		return refuse(errInvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
 	}
 	alg, err := partAlgorithm(&u, nil)
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *call) copyPart() error {
 	d.time("LastModified", part.Modified)
 	d.etag(part.ETag)
 	writeChecksumElements(d, part.Checksums, "")
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // copyRange reads x-amz-copy-source-range, which is stricter than Range: both

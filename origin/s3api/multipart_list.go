@@ -1,7 +1,6 @@
 package s3api
 
 import (
-	"net/http"
 	"strings"
 
 	"meridian/metadata"
@@ -54,7 +53,7 @@ func (c *call) listParts() error {
 	c.writeOwner(d, "Initiator", u.Template.Owner)
 	c.writeOwner(d, "Owner", u.Template.Owner)
 	d.elem("StorageClass", storageClassOf(u.Template.StorageClass))
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 func (c *call) partsPage(uploadID string, limit, after int) (parts []metadata.Part, truncated bool, err error) {
@@ -123,5 +122,5 @@ func (c *call) listUploads() error {
 		d.end("Upload")
 	}
 	writePrefixes(d, l, page.Prefixes)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }

@@ -21,7 +21,9 @@ func TestMultipartThroughSDKs(t *testing.T) {
 	w := newWorld(t)
 	w.must("PUT", "/bkt", nil)
 	body := pattern(12*mib + 345)
+	//nolint:staticcheck // deprecated, but what programs in the field use
 	up := manager.NewUploader(w.aws(root), func(u *manager.Uploader) { u.PartSize = 5 * mib })
+	//nolint:staticcheck // as above
 	out, err := up.Upload(t.Context(), &s3.PutObjectInput{Bucket: aws.String("bkt"), Key: aws.String("aws"), Body: bytes.NewReader(body), ContentType: aws.String("video/mp4")})
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +57,7 @@ func TestMultipartThroughSDKs(t *testing.T) {
 		t.Errorf("attributes: %+v, %v", attrs, err)
 	}
 	got := manager.NewWriteAtBuffer(nil)
+	//nolint:staticcheck // as above
 	if _, err := manager.NewDownloader(w.aws(root), func(d *manager.Downloader) { d.PartSize = 5 * mib }).Download(t.Context(), got,
 		&s3.GetObjectInput{Bucket: aws.String("bkt"), Key: aws.String("aws")}); err != nil || !bytes.Equal(got.Bytes(), body) {
 		t.Errorf("downloader: %d bytes, %v", len(got.Bytes()), err)

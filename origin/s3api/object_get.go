@@ -155,7 +155,7 @@ func (c *call) open(v *metadata.Version, off, n int64) (io.ReadCloser, bool, err
 	}
 	body, err := c.opts.Objects.Store.Open(c.r.Context(), v.Blob, off, n)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = because(noSuchKey, err)
+		err = because(errNoSuchKey, err)
 	}
 	return body, true, err
 }

@@ -24,12 +24,12 @@ func checkKey(key string) error {
 	case err == nil:
 		return nil
 	case len(key) > metadata.MaxKeyLength:
-		return refuse(keyTooLong, "").with("Size", strconv.Itoa(len(key))).
+		return refuse(errKeyTooLong, "").with("Size", strconv.Itoa(len(key))).
 			with("MaxSizeAllowed", strconv.Itoa(metadata.MaxKeyLength))
 	case !utf8.ValidString(key):
-		return because(invalidURI, err)
+		return because(errInvalidURI, err)
 	}
-	return &failure{code: invalidArgument, message: err.Error(), cause: err}
+	return &failure{code: errInvalidArgument, message: err.Error(), cause: err}
 }
 
 // putOrCopyObject tells PutObject from CopyObject, which only a header does.
@@ -96,7 +96,7 @@ func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 func (c *call) checkObjectACL(b *metadata.Bucket) error {
 	public := b.Visibility == metadata.PublicRead
 	if c.grants() {
-		return accessControlListNotSupported
+		return errAccessControlListNotSupported
 	}
 	acl := c.header("X-Amz-Acl")
 	switch {
@@ -107,7 +107,7 @@ func (c *call) checkObjectACL(b *metadata.Bucket) error {
 	case acl == "private" && !public, acl == "public-read" && public:
 		return nil
 	}
-	return accessControlListNotSupported
+	return errAccessControlListNotSupported
 }
 
 // deleteObject removes the current version, or hides it, or removes the version
@@ -119,7 +119,7 @@ func (c *call) deleteObject() error {
 	}
 	for _, name := range []string{"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"} {
 		if c.header(name) != "" {
-			return refuse(notImplemented, "").with("Header", name)
+			return refuse(errNotImplemented, "").with("Header", name)
 		}
 	}
 	if c.query.Has("versionId") && c.query.Get("versionId") == "" {

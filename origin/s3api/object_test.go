@@ -510,7 +510,7 @@ func TestPresigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err = http.NewRequestWithContext(t.Context(), "GET", get.URL, nil)
+	r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, get.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +521,7 @@ func TestPresigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err = http.NewRequestWithContext(t.Context(), "GET", u.String(), nil)
+	r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, u.String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

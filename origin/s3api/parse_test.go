@@ -37,11 +37,11 @@ func TestRange(t *testing.T) {
 		{"bytes=-30", 10, 0, 10, true, ""},
 		{"bytes=5-500", 10, 5, 5, true, ""},
 		{"bytes=0-99999999999999999999", 10, 0, 10, true, ""},
-		{"bytes=10-", 10, 0, 0, false, invalidRange},
-		{"bytes=99999999999999999999-", 10, 0, 0, false, invalidRange},
-		{"bytes=-0", 10, 0, 0, false, invalidRange},
-		{"bytes=0-", 0, 0, 0, false, invalidRange},
-		{"bytes=-1", 0, 0, 0, false, invalidRange},
+		{"bytes=10-", 10, 0, 0, false, errInvalidRange},
+		{"bytes=99999999999999999999-", 10, 0, 0, false, errInvalidRange},
+		{"bytes=-0", 10, 0, 0, false, errInvalidRange},
+		{"bytes=0-", 0, 0, 0, false, errInvalidRange},
+		{"bytes=-1", 0, 0, 0, false, errInvalidRange},
 		{"bytes=5-2", 10, 0, 0, false, ""},
 		{"bytes=0-1,4-5", 10, 0, 0, false, ""},
 		{"bytes=a-b", 10, 0, 0, false, ""},
@@ -74,7 +74,7 @@ func TestCopySource(t *testing.T) {
 	}
 	for _, in := range []string{"", "/", "bucket", "bucket/", "/bucket/", "bucket/key?", "bucket/key?acl",
 		"bucket/key?versionId=", "bucket/%zz", "BUCKET/key", "bucket/%00", "bucket/%ff", "bucket/" + strings.Repeat("k", 1025)} {
-		if got, err := parseCopySource(in); codeOf(err) != invalidArgument {
+		if got, err := parseCopySource(in); codeOf(err) != errInvalidArgument {
 			t.Errorf("parseCopySource(%q) = %+v, %v", in, got, err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestCopyRange(t *testing.T) {
 		t.Errorf("got %d, %d, %v", off, n, err)
 	}
 	for _, in := range []string{"bytes=3-10", "bytes=3-", "bytes=-3", "3-4", "bytes=5-4", "bytes=0-1,3-4"} {
-		if _, _, err := copyRange(in, 10); codeOf(err) != invalidArgument {
+		if _, _, err := copyRange(in, 10); codeOf(err) != errInvalidArgument {
 			t.Errorf("copyRange(%q) = %v", in, err)
 		}
 	}
@@ -106,19 +106,19 @@ func TestPreconditionOrder(t *testing.T) {
 		{`If-Match: "bb", "aa"`, ""},
 		{`If-Match: aa`, ""},
 		{`If-Match: *`, ""},
-		{`If-Match: "bb"`, preconditionFailed},
+		{`If-Match: "bb"`, errPreconditionFailed},
 		{`If-Match: "aa"|If-Unmodified-Since: ` + before, ""},
-		{`If-Unmodified-Since: ` + before, preconditionFailed},
+		{`If-Unmodified-Since: ` + before, errPreconditionFailed},
 		{`If-Unmodified-Since: ` + same, ""},
-		{`If-None-Match: "aa"`, notModified},
-		{`If-None-Match: W/"aa"`, notModified},
-		{`If-None-Match: *`, notModified},
+		{`If-None-Match: "aa"`, errNotModified},
+		{`If-None-Match: W/"aa"`, errNotModified},
+		{`If-None-Match: *`, errNotModified},
 		{`If-None-Match: "bb"|If-Modified-Since: ` + after, ""},
-		{`If-Modified-Since: ` + same, notModified},
+		{`If-Modified-Since: ` + same, errNotModified},
 		{`If-Modified-Since: ` + before, ""},
 		{`If-Modified-Since: nonsense`, ""},
-		{`If-Match: "bb"|If-None-Match: "aa"`, preconditionFailed},
-		{`If-Match: "aa"|If-None-Match: "aa"`, notModified},
+		{`If-Match: "bb"|If-None-Match: "aa"`, errPreconditionFailed},
+		{`If-Match: "aa"|If-None-Match: "aa"`, errNotModified},
 	} {
 		h := http.Header{}
 		for line := range strings.SplitSeq(tt.headers, "|") {
@@ -131,8 +131,8 @@ func TestPreconditionOrder(t *testing.T) {
 		}
 		p.neverUnchanged = true
 		want := tt.want
-		if want == notModified {
-			want = preconditionFailed
+		if want == errNotModified {
+			want = errPreconditionFailed
 		}
 		if got := codeOf(p.check(v)); got != want {
 			t.Errorf("copy with %s: %q, want %q", tt.headers, got, want)
@@ -197,7 +197,7 @@ func TestSubresourcesNeverFallThrough(t *testing.T) {
 				if err == nil {
 					continue
 				}
-				if c := codeOf(err); c != notImplemented && c != methodNotAllowed && c != invalidArgument && c != accessForbidden {
+				if c := codeOf(err); c != errNotImplemented && c != errMethodNotAllowed && c != errInvalidArgument && c != errAccessForbidden {
 					t.Errorf("%s %+v ?%s: %v", m, tg, sel, err)
 				}
 			}
@@ -206,10 +206,10 @@ func TestSubresourcesNeverFallThrough(t *testing.T) {
 	if !plain["PutObject"] || !plain["ListBuckets"] || !plain["DeleteBucket"] {
 		t.Errorf("plain operations: %v", plain)
 	}
-	if _, err := rs.find("PUT", target{"bkt", "key"}, url.Values{"partNumber": {"1"}}); codeOf(err) != notImplemented {
+	if _, err := rs.find("PUT", target{"bkt", "key"}, url.Values{"partNumber": {"1"}}); codeOf(err) != errNotImplemented {
 		t.Errorf("a part without its upload: %v", err)
 	}
-	if _, err := rs.find("GET", target{"bkt", ""}, url.Values{"acl": {""}, "policy": {""}}); codeOf(err) != invalidArgument {
+	if _, err := rs.find("GET", target{"bkt", ""}, url.Values{"acl": {""}, "policy": {""}}); codeOf(err) != errInvalidArgument {
 		t.Errorf("two subresources: %v", err)
 	}
 }
@@ -229,7 +229,7 @@ func TestEveryCodeHasStatusAndText(t *testing.T) {
 			t.Errorf("%v is %s", s.err, got.code)
 		}
 	}
-	if c := codeOf(errors.New("anything")); c != internalError {
+	if c := codeOf(errors.New("anything")); c != errInternalError {
 		t.Errorf("unknown error is %s", c)
 	}
 }
@@ -259,7 +259,7 @@ func TestTokensAreTheirOwn(t *testing.T) {
 	}
 	for _, bad := range []string{"", "some key", "MQ", "!!!", encodeToken("\xff")} {
 		c.query.Set("t", bad)
-		if _, err := c.token("t"); codeOf(err) != invalidArgument {
+		if _, err := c.token("t"); codeOf(err) != errInvalidArgument {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -272,14 +272,14 @@ func TestTagging(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for in, want := range map[string]code{
-		"a=1&a=2":                       invalidArgument,
-		"%zz=1":                         invalidArgument,
-		"=1":                            invalidTag,
-		"aws:x=1":                       invalidTag,
-		"a=" + strings.Repeat("v", 257): invalidTag,
-		strings.Repeat("k", 129) + "=v": invalidTag,
-		"a=%3Cb%3E":                     invalidTag,
-		"1&2&3&4&5&6&7&8&9&10&11":       badRequest,
+		"a=1&a=2":                       errInvalidArgument,
+		"%zz=1":                         errInvalidArgument,
+		"=1":                            errInvalidTag,
+		"aws:x=1":                       errInvalidTag,
+		"a=" + strings.Repeat("v", 257): errInvalidTag,
+		strings.Repeat("k", 129) + "=v": errInvalidTag,
+		"a=%3Cb%3E":                     errInvalidTag,
+		"1&2&3&4&5&6&7&8&9&10&11":       errBadRequest,
 	} {
 		if _, err := parseTagging(in); codeOf(err) != want {
 			t.Errorf("%q: %v, want %s", in, err, want)
@@ -304,7 +304,7 @@ func TestXMLIsReadStrictly(t *testing.T) {
 		`<!DOCTYPE x [<!ENTITY e "v">]><Delete/>`, `<Delete><Quiet>perhaps</Quiet></Delete>`, `<Delete>&e;</Delete>`,
 		"<Delete><Object><Key>\x01</Key></Object></Delete>",
 	} {
-		if err := parseXML([]byte(in), "Delete", &r); codeOf(err) != malformedXML {
+		if err := parseXML([]byte(in), "Delete", &r); codeOf(err) != errMalformedXML {
 			t.Errorf("%q: %v", in, err)
 		}
 	}

@@ -110,9 +110,9 @@ func (w *response) finish() {
 	_ = w.ctl.SetWriteDeadline(time.Time{})
 }
 
-// sendXML sends a whole document.
-func (w *response) sendXML(status int, d *document) error {
-	return w.send(status, d.bytes())
+// sendXML sends a whole document as the answer of a success.
+func (w *response) sendXML(d *document) error {
+	return w.send(http.StatusOK, d.bytes())
 }
 
 func (w *response) send(status int, body []byte) error {
@@ -131,7 +131,7 @@ func (w *response) fail(r *http.Request, status int, f *failure, requestID strin
 			delete(h, name)
 		}
 	}
-	if f.code == notModified {
+	if f.code == errNotModified {
 		w.WriteHeader(status)
 		return
 	}
@@ -152,14 +152,14 @@ func describesObject(name string, k code) bool {
 	name = strings.ToLower(name)
 	switch name {
 	case "etag", "cache-control", "expires":
-		return k != notModified
+		return k != errNotModified
 	case "last-modified":
-		return k != notModified && k != methodNotAllowed
+		return k != errNotModified && k != errMethodNotAllowed
 	case "accept-ranges", "x-amz-tagging-count", "x-amz-storage-class", "x-amz-mp-parts-count":
 		return true
 	}
 	return strings.HasPrefix(name, "content-") || strings.HasPrefix(name, metaPrefix) ||
-		strings.HasPrefix(name, checksumPrefix) || k != notModified && slices.Contains(kept, name)
+		strings.HasPrefix(name, checksumPrefix) || k != errNotModified && slices.Contains(kept, name)
 }
 
 // stallReader gives the client Options.Stall for every read of a request's body.

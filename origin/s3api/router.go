@@ -110,19 +110,19 @@ func unroutable(k routeKey) error {
 	switch k.method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete:
 	case http.MethodOptions:
-		return accessForbidden
+		return errAccessForbidden
 	default:
-		return refuse(methodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
+		return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
 	}
 	switch {
 	case k == routeKey{bucket, http.MethodPost, ""}: // a browser's form upload
-		return notImplemented
+		return errNotImplemented
 	case strings.Contains(k.selector, "&"):
 		return badArgument("ResourceType", k.selector, "Conflicting query string parameters: %s", strings.ReplaceAll(k.selector, "&", ", "))
 	case k.selector != "":
-		return refuse(notImplemented, "").with("Header", k.selector)
+		return refuse(errNotImplemented, "").with("Header", k.selector)
 	}
-	return refuse(methodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
+	return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
 }
 
 var resourceTypes = map[scope]string{service: "SERVICE", bucket: "BUCKET", object: "OBJECT"}

@@ -28,7 +28,7 @@ func parseRange(header string, size int64) (off, n int64, ok bool, err error) {
 	if !dash || first != "" && !digits(first) || last != "" && !digits(last) || first == "" && last == "" {
 		return 0, 0, false, nil
 	}
-	unsatisfiable := refuse(invalidRange, "").with("RangeRequested", header).
+	unsatisfiable := refuse(errInvalidRange, "").with("RangeRequested", header).
 		with("ActualObjectSize", strconv.FormatInt(size, 10))
 	if first == "" {
 		n = clamp(last)
@@ -78,7 +78,7 @@ func (c *call) span(v *metadata.Version) (span, error) {
 	header := c.r.Header.Get("Range")
 	if c.query.Has("partNumber") {
 		if header != "" {
-			return whole, refuse(invalidRequest, "Cannot specify both Range header and partNumber query parameter")
+			return whole, refuse(errInvalidRequest, "Cannot specify both Range header and partNumber query parameter")
 		}
 		return c.partSpan(v)
 	}
@@ -124,7 +124,7 @@ func (c *call) partSpan(v *metadata.Version) (span, error) {
 		}
 		off += p.Size
 	}
-	return span{}, refuse(invalidPartNumber, "").
+	return span{}, refuse(errInvalidPartNumber, "").
 		with("ActualPartCount", strconv.Itoa(max(len(v.Parts), 1))).with("PartNumberRequested", strconv.Itoa(n))
 }
 

@@ -30,14 +30,14 @@ func parseTagging(s string) (map[string]string, error) {
 		tags[k] = values[0]
 	}
 	if len(tags) > maxTags {
-		return nil, refuse(badRequest, "Object tags cannot be greater than 10")
+		return nil, refuse(errBadRequest, "Object tags cannot be greater than 10")
 	}
 	for k, v := range tags {
 		switch {
 		case k == "" || utf8.RuneCountInString(k) > maxTagKey || !isTagText(k) || strings.HasPrefix(strings.ToLower(k), "aws:"):
-			return nil, refuse(invalidTag, "The TagKey you have provided is invalid").with("TagKey", asUTF8(k))
+			return nil, refuse(errInvalidTag, "The TagKey you have provided is invalid").with("TagKey", asUTF8(k))
 		case utf8.RuneCountInString(v) > maxTagValue || !isTagText(v):
-			return nil, refuse(invalidTag, "The TagValue you have provided is invalid").with("TagKey", asUTF8(k)).with("TagValue", asUTF8(v))
+			return nil, refuse(errInvalidTag, "The TagValue you have provided is invalid").with("TagKey", asUTF8(k)).with("TagValue", asUTF8(v))
 		}
 	}
 	return tags, nil

@@ -2,7 +2,6 @@ package s3api
 
 import (
 	"maps"
-	"net/http"
 	"slices"
 )
 
@@ -22,7 +21,7 @@ func (c *call) emptyConfiguration(root, inner string) error {
 	}
 	d := newDocument(root)
 	d.buf.WriteString(inner)
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }
 
 // noObjectLock answers the reads of an object's lock.
@@ -30,7 +29,7 @@ func (c *call) noObjectLock() error {
 	if _, err := c.find(); err != nil {
 		return err
 	}
-	return refuse(invalidRequest, "Bucket is missing Object Lock Configuration")
+	return refuse(errInvalidRequest, "Bucket is missing Object Lock Configuration")
 }
 
 func (c *call) getObjectTagging() error {
@@ -50,5 +49,5 @@ func (c *call) getObjectTagging() error {
 		d.end("Tag")
 	}
 	d.end("TagSet")
-	return c.w.sendXML(http.StatusOK, d)
+	return c.w.sendXML(d)
 }

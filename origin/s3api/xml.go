@@ -120,20 +120,20 @@ func parseXML(body []byte, root string, v any) error {
 	for {
 		tok, err := dec.Token()
 		if err != nil {
-			return because(malformedXML, fmt.Errorf("read %s: %w", root, err))
+			return because(errMalformedXML, fmt.Errorf("read %s: %w", root, err))
 		}
 		start, ok := tok.(xml.StartElement)
 		if !ok {
 			if _, directive := tok.(xml.Directive); directive {
-				return because(malformedXML, errors.New("document type declaration"))
+				return because(errMalformedXML, errors.New("document type declaration"))
 			}
 			continue
 		}
 		if start.Name.Local != root || (start.Name.Space != "" && start.Name.Space != xmlNamespace) {
-			return because(malformedXML, fmt.Errorf("root element is %q, not %q", start.Name.Local, root))
+			return because(errMalformedXML, fmt.Errorf("root element is %q, not %q", start.Name.Local, root))
 		}
 		if err := dec.DecodeElement(v, &start); err != nil {
-			return because(malformedXML, fmt.Errorf("read %s: %w", root, err))
+			return because(errMalformedXML, fmt.Errorf("read %s: %w", root, err))
 		}
 		break
 	}
@@ -142,16 +142,16 @@ func parseXML(body []byte, root string, v any) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return because(malformedXML, err)
+			return because(errMalformedXML, err)
 		default:
 			switch t := tok.(type) {
 			case xml.Comment, xml.ProcInst:
 			case xml.CharData:
 				if len(bytes.TrimSpace(t)) > 0 {
-					return because(malformedXML, errors.New("text after the document"))
+					return because(errMalformedXML, errors.New("text after the document"))
 				}
 			default:
-				return because(malformedXML, errors.New("element after the document"))
+				return because(errMalformedXML, errors.New("element after the document"))
 			}
 		}
 	}
