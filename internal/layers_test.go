@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"metadata":                   {},
 	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
 	"metadata/catalogtest":       {"metadata"},
-	"metadata/postgres":          {"metadata", "internal/seal", "internal/sigv4"},
+	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/sigv4"},
 	"metadata/postgres/pgserver": {},
 	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
 	"metadata/media":             {"metadata", "metadata/media/probe", "internal/hop", "internal/sigv4"},
