@@ -71,11 +71,6 @@ func (b *body) Read(p []byte) (int, error) {
 		p = p[:b.left]
 	}
 	for {
-		if b.current == nil {
-			if err := b.open(); err != nil {
-				return 0, err
-			}
-		}
 		n, err := b.read(p)
 		if n > 0 {
 			b.off, b.left, b.dry = b.off+int64(n), b.left-int64(n), 0
@@ -94,16 +89,29 @@ func (b *body) Read(p []byte) (int, error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		if b.dry++; b.dry >= b.peers.Tries {
+		if b.dry++; b.dry > b.peers.Tries {
 			return 0, fmt.Errorf("read %s in %s at %d: %w", b.version.Blob, b.region, b.off, err)
 		}
 		b.peers.Log.Info("body of another region broke off", "region", b.region, "blob", b.version.Blob, "offset", b.off, "err", err)
+		select {
+		case <-time.After(time.Duration(b.dry-1) * retryAfter):
+		case <-b.ctx.Done():
+			return 0, b.ctx.Err()
+		}
 	}
 }
 
-// read reads from the current attempt, which ends if nothing comes for long. A
-// reader of ours that is slow to come back is no reason to.
+// retryAfter is the wait before the second try in a row; it grows with each.
+const retryAfter = 200 * time.Millisecond
+
+// read reads from the current attempt, or a new one, which ends if nothing comes
+// for long. A reader of ours that is slow to come back is no reason to.
 func (b *body) read(p []byte) (int, error) {
+	if b.current == nil {
+		if err := b.open(); err != nil {
+			return 0, err
+		}
+	}
 	b.idle.Reset(b.peers.IdleTimeout)
 	n, err := b.current.Read(p)
 	b.idle.Stop()
