@@ -23,8 +23,6 @@ var errClientGone = errors.New("client is gone")
 type source struct {
 	x    *exchange
 	head *httpcache.Head
-	ctx  context.Context
-	stop context.CancelFunc
 	// given is a slice that is had already; givenHeld says that it was held
 	// before the request came.
 	given      []byte
@@ -43,16 +41,15 @@ type fetched struct {
 
 func (x *exchange) source(f *found) *source {
 	s := &source{x: x, head: f.head, givenIndex: -1}
-	s.ctx, s.stop = context.WithCancel(x.ctx)
 	if f.filled != nil && f.filled.body != nil {
 		s.given, s.givenIndex = f.filled.body, f.filled.index
 	}
 	return s
 }
 
-// close ends what is still being fetched ahead and waits for it.
-func (s *source) close() {
-	s.stop()
+// wait returns when nothing is being fetched ahead any more; the context that it
+// was asked for under has ended.
+func (s *source) wait() {
 	if s.ahead != nil {
 		<-s.ahead
 		s.ahead = nil
@@ -60,7 +57,7 @@ func (s *source) close() {
 }
 
 // slice returns a slice, and whether it was held before the request came.
-func (s *source) slice(index int64) (b []byte, held bool, err error) {
+func (s *source) slice(ctx context.Context, index int64) (b []byte, held bool, err error) {
 	if index == s.givenIndex {
 		return s.given, s.givenHeld, nil
 	}
@@ -69,24 +66,24 @@ func (s *source) slice(index int64) (b []byte, held bool, err error) {
 		s.ahead = nil
 		return s.took(f)
 	}
-	if b := s.x.n.cachedSlice(s.ctx, s.x.object, s.head, index); b != nil {
+	if b := s.x.n.cachedSlice(ctx, s.x.object, s.head, index); b != nil {
 		return b, true, nil
 	}
-	return s.took(s.fetch(index))
+	return s.took(s.fetch(ctx, index))
 }
 
 // hold gets the slice that will be written first.
-func (s *source) hold(index int64) error {
-	b, held, err := s.slice(index)
+func (s *source) hold(ctx context.Context, index int64) error {
+	b, held, err := s.slice(ctx, index)
 	if err == nil {
 		s.given, s.givenIndex, s.givenHeld = b, index, held
 	}
 	return err
 }
 
-func (s *source) fetch(index int64) fetched {
+func (s *source) fetch(ctx context.Context, index int64) fetched {
 	began := s.x.n.now()
-	p, err := s.x.n.fetchSlice(s.ctx, s.x.object, s.head, index)
+	p, err := s.x.n.fetchSlice(ctx, s.x.object, s.head, index)
 	return fetched{p, err, s.x.n.now().Sub(began)}
 }
 
@@ -105,21 +102,21 @@ func (s *source) took(f fetched) ([]byte, bool, error) {
 }
 
 // prefetch begins fetching a slice that will be wanted next.
-func (s *source) prefetch(index int64) {
-	if s.ahead != nil || index == s.givenIndex || s.x.n.cachedSlice(s.ctx, s.x.object, s.head, index) != nil {
+func (s *source) prefetch(ctx context.Context, index int64) {
+	if s.ahead != nil || index == s.givenIndex || s.x.n.cachedSlice(ctx, s.x.object, s.head, index) != nil {
 		return
 	}
 	ahead := make(chan fetched, 1)
 	s.ahead, s.aheadIndex = ahead, index
-	go func() { ahead <- s.fetch(index) }()
+	go func() { ahead <- s.fetch(ctx, index) }()
 }
 
 // write sends length bytes of the body from offset on.
-func (s *source) write(w *clientWriter, offset, length int64) error {
+func (s *source) write(ctx context.Context, w *clientWriter, offset, length int64) error {
 	end := offset + length
 	for offset < end {
 		index := offset / cache.SliceSize
-		b, held, err := s.slice(index)
+		b, held, err := s.slice(ctx, index)
 		if err != nil {
 			return err
 		}
@@ -132,7 +129,7 @@ func (s *source) write(w *clientWriter, offset, length int64) error {
 		}
 		part := b[offset-base : min(int64(len(b)), end-base)]
 		if next := base + cache.SliceSize; next < end {
-			s.prefetch(index + 1)
+			s.prefetch(ctx, index+1)
 		}
 		if err := w.write(part, held); err != nil {
 			return err

@@ -96,6 +96,7 @@ func (t *tally) add(now time.Time, s *sample) {
 		c.AnsweredRegional++
 	case depthOrigin:
 		c.AnsweredOrigin++
+	default: // by the node itself
 	}
 	c.Bytes += s.bytes
 	c.HitBytes += s.hitBytes

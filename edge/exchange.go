@@ -22,7 +22,6 @@ type exchange struct {
 	n     *Node
 	w     http.ResponseWriter
 	r     *http.Request
-	ctx   context.Context
 	start time.Time
 
 	caller    caller
@@ -47,25 +46,25 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer n.gate.leave()
-	x := &exchange{n: n, w: w, r: r, ctx: r.Context(), start: n.now()}
+	x := &exchange{n: n, w: w, r: r, start: n.now()}
 	defer x.finish() // also when the connection is cut by a panic
-	if err := x.serve(); err != nil {
-		x.fail(err)
+	if err := x.serve(r.Context()); err != nil {
+		x.fail(r.Context(), err)
 	}
 }
 
 // fail answers with an error. Once the header is out, all that can be said is to
 // cut the connection: a clean end would pass for the whole body.
-func (x *exchange) fail(err error) {
+func (x *exchange) fail(ctx context.Context, err error) {
 	if x.started {
-		if x.ctx.Err() == nil && !errors.Is(err, errClientGone) {
-			x.n.log.WarnContext(x.ctx, "answer cut short", "bucket", x.object.Bucket, "key", x.object.Key, "err", err)
+		if ctx.Err() == nil && !errors.Is(err, errClientGone) {
+			x.n.log.WarnContext(ctx, "answer cut short", "bucket", x.object.Bucket, "key", x.object.Key, "err", err)
 		}
 		panic(http.ErrAbortHandler)
 	}
 	e := asAPIError(err)
-	if e.status >= http.StatusInternalServerError && x.ctx.Err() == nil {
-		x.n.log.WarnContext(x.ctx, "request failed", "bucket", x.object.Bucket, "key", x.object.Key, "status", e.status, "err", err)
+	if e.status >= http.StatusInternalServerError && ctx.Err() == nil {
+		x.n.log.WarnContext(ctx, "request failed", "bucket", x.object.Bucket, "key", x.object.Key, "status", e.status, "err", err)
 	}
 	x.headerOut()
 	x.sample.bytes += writeError(x.w, x.r, e)
@@ -98,26 +97,26 @@ func (x *exchange) finish() {
 	x.n.metrics.count(s)
 }
 
-func (x *exchange) serve() error {
+func (x *exchange) serve(ctx context.Context) error {
 	switch x.r.Method {
 	case http.MethodGet, http.MethodHead:
 	case methodPurge:
-		return x.purge()
+		return x.purge(ctx)
 	default:
 		return errMethod()
 	}
-	if err := x.admit(); err != nil {
+	if err := x.admit(ctx); err != nil {
 		return err
 	}
 	if x.caller.node {
-		x.readHops()
+		x.readHops(ctx)
 	}
 	x.counted = true
-	return x.answer()
+	return x.answer(ctx)
 }
 
 // admit finds what is asked for and whether the caller may read it.
-func (x *exchange) admit() (err error) {
+func (x *exchange) admit(ctx context.Context) (err error) {
 	if x.object, err = parseObject(x.r); err != nil {
 		return err
 	}
@@ -135,20 +134,20 @@ func (x *exchange) admit() (err error) {
 	if x.caller, err = x.n.identify(x.r); err != nil {
 		return err
 	}
-	if x.bucket, err = x.n.bucket(x.ctx, x.object.Bucket); err != nil {
+	if x.bucket, err = x.n.bucket(ctx, x.object.Bucket); err != nil {
 		return err
 	}
 	return x.n.authorize(x.caller, x.bucket, "/"+x.object.Bucket+"/"+x.object.Key, x.query)
 }
 
 // readHops obeys the headers of a request of another node.
-func (x *exchange) readHops() {
+func (x *exchange) readHops(ctx context.Context) {
 	x.want = x.r.Header.Get(hop.RequestVersion)
 	s, err := metadata.ParseSeq(x.r.Header.Get(hop.RequestApplied))
 	if err != nil {
 		return
 	}
-	if !x.n.lease.wait(x.ctx, s, catchUp) {
+	if !x.n.lease.wait(ctx, s, catchUp) {
 		x.need = s
 	}
 }

@@ -22,11 +22,11 @@ const (
 func (n *Node) runFeed(ctx context.Context) error {
 	backoff := firstBackoff
 	synced := false
-	for ctx.Err() == nil {
+	for {
 		began := n.lease.seq()
 		err := n.followOnce(ctx, &synced)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the feed ended because we did
 		}
 		n.log.WarnContext(ctx, "feed broke", "err", err, "retry", backoff)
 		if n.lease.seq() != began {
@@ -38,7 +38,6 @@ func (n *Node) runFeed(ctx context.Context) error {
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
-	return nil
 }
 
 func (n *Node) followOnce(ctx context.Context, synced *bool) error {

@@ -23,14 +23,14 @@ type found struct {
 }
 
 // find looks for the head of the object, in the cache or upstream.
-func (x *exchange) find() (*found, error) {
+func (x *exchange) find(ctx context.Context) (*found, error) {
 	if x.want != "" {
-		return x.findVersion()
+		return x.findVersion(ctx)
 	}
 	f := &found{name: headName(x.object, x.versionID)}
-	f.head = x.n.cachedHead(x.ctx, f.name)
+	f.head = x.n.cachedHead(ctx, f.name)
 	if f.head == nil {
-		return f, x.fill(f, httpcache.ForwardURIMiss)
+		return f, x.fill(ctx, f, httpcache.ForwardURIMiss)
 	}
 	decision := httpcache.Decide(f.head, x.n.now(), x.trusted())
 	switch decision {
@@ -39,13 +39,14 @@ func (x *exchange) find() (*found, error) {
 		return f, nil
 	case httpcache.ServeStale:
 		f.result = resultStale
-		x.refreshBehind(f)
+		x.refreshBehind(ctx, f)
 		return f, nil
+	default: // upstream is asked first
 	}
 	old := f.head
-	err := x.fill(f, httpcache.ForwardStale)
+	err := x.fill(ctx, f, httpcache.ForwardStale)
 	if err != nil && decision == httpcache.RevalidateOrServe && unavailable(err) {
-		x.n.log.InfoContext(x.ctx, "served stale for want of an upstream", "object", f.name, "err", err)
+		x.n.log.InfoContext(ctx, "served stale for want of an upstream", "object", f.name, "err", err)
 		f.head, f.result, f.filled = old, resultStale, nil
 		return f, nil
 	}
@@ -54,18 +55,18 @@ func (x *exchange) find() (*found, error) {
 
 // findVersion serves a node that wants one version: its bytes never change, so
 // any head of it will do, however old.
-func (x *exchange) findVersion() (*found, error) {
+func (x *exchange) findVersion(ctx context.Context) (*found, error) {
 	f := &found{name: headName(x.object, x.versionID)}
-	if f.head = x.n.cachedHead(x.ctx, f.name); f.head != nil && f.head.VersionID == x.want {
+	if f.head = x.n.cachedHead(ctx, f.name); f.head != nil && f.head.VersionID == x.want {
 		f.result = resultHit
 		return f, nil
 	}
 	f.name = versionName(x.object, x.want)
-	if f.head = x.n.cachedHead(x.ctx, f.name); f.head != nil {
+	if f.head = x.n.cachedHead(ctx, f.name); f.head != nil {
 		f.result = resultHit
 		return f, nil
 	}
-	return f, x.fill(f, httpcache.ForwardURIMiss)
+	return f, x.fill(ctx, f, httpcache.ForwardURIMiss)
 }
 
 // head reads a head from the cache; nil if there is none.
@@ -83,7 +84,7 @@ func (n *Node) cachedHead(ctx context.Context, name string) *httpcache.Head {
 }
 
 // fill asks upstream for the head, together with everybody else who wants it.
-func (x *exchange) fill(f *found, why httpcache.Forward) error {
+func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) error {
 	job := x.job(f)
 	terms := fetch.Terms{AsOf: x.need, Need: x.need}
 	if applied := x.n.lease.seq(); applied.Compare(terms.AsOf) > 0 {
@@ -96,7 +97,7 @@ func (x *exchange) fill(f *found, why httpcache.Forward) error {
 	// this request looked.
 	job.again = f.head == nil && x.trusted()
 	began := x.n.now()
-	got, led, err := x.n.heads.Do(x.ctx, job.collapseKey(), terms, job.run)
+	got, led, err := x.n.heads.Do(ctx, job.collapseKey(), terms, job.run)
 	if err == nil && got.held {
 		f.head, f.result = got.head, resultHit
 		return nil
@@ -116,10 +117,10 @@ func (x *exchange) fill(f *found, why httpcache.Forward) error {
 }
 
 // refreshBehind asks upstream while the request is answered with what there is.
-func (x *exchange) refreshBehind(f *found) {
+func (x *exchange) refreshBehind(ctx context.Context, f *found) {
 	job := x.job(f)
 	job.index = 0
-	x.n.heads.Go(x.ctx, job.collapseKey(), fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
+	x.n.heads.Go(ctx, job.collapseKey(), fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
 }
 
 func (x *exchange) deepen(d depth) { x.sample.depth = max(x.sample.depth, d) }

@@ -205,8 +205,7 @@ func TestFeedGone(t *testing.T) {
 	w.control.cut(true, false, false)
 	w.written("media/none", nil...) // wakes the follower, which finds itself cut
 	w.origin.put("media/a", []byte("new"))
-	var s metadata.Seq
-	s = w.control.emit(metadata.Event{Type: metadata.ObjectCreated, Bucket: "media", Key: "a"})
+	s := w.control.emit(metadata.Event{Type: metadata.ObjectCreated, Bucket: "media", Key: "a"})
 	w.control.change(func() { w.control.gone, w.control.events, w.control.noFeed = s, nil, false })
 	w.applied(s, e)
 	wantBody(t, "after the gap", e.get("/media/a"), 200, "miss", []byte("new"))

@@ -3,7 +3,6 @@ package edge_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -271,7 +270,5 @@ func (n *node) heads() (count int) {
 	}
 	return count
 }
-
-var errTest = errors.New("test")
 
 func name(i int) string { return fmt.Sprintf("/media/%d", i) }

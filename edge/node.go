@@ -53,12 +53,14 @@ type Config struct {
 	MaxHeads int
 	// Timeouts of requests to the next tier; zero ones get a default by tier.
 	Timeouts fetch.Timeouts
+	// Dial connects to upstreams; a net.Dialer does where it is nil.
+	Dial fetch.DialFunc
 	// SlowClient is how long a client may take nothing of a body before it is
 	// cut; 30 s where zero.
 	SlowClient time.Duration
 
 	ClusterSecret string
-	Log           *slog.Logger
+	Log           *slog.Logger // with what tells the node from others
 	Registry      prometheus.Registerer
 	Now           func() time.Time // time.Now if nil
 }
@@ -145,7 +147,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:          cfg,
 		gate:         gate{idle: make(chan struct{}, 1)},
-		log:          cfg.Log.With("node", cfg.ID, "tier", cfg.Tier, "region", cfg.Region),
+		log:          cfg.Log,
 		now:          cfg.Now,
 		signer:       signedurl.New(cfg.ClusterSecret),
 		snapshotLock: make(chan struct{}, 1),
@@ -166,7 +168,7 @@ func New(cfg Config) (*Node, error) {
 	n.upstreams = balance.NewPool(policy, cfg.Now)
 	n.upstreams.Set(staticUpstreams(cfg.Upstreams))
 	up := fetch.NewUpstream(fetch.Options{
-		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Now: cfg.Now,
+		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial, Now: cfg.Now,
 	})
 	n.fetcher, n.closers = up, []func(){up.Close}
 	n.pusher = &pusher{control: cfg.Control, lease: n.lease, tally: n.tally, now: cfg.Now, node: n.describe}

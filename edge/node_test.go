@@ -104,7 +104,7 @@ func TestOneFetchForAll(t *testing.T) {
 				return
 			}
 			defer resp.Body.Close()
-			if err := sameBytes(resp.Body, body); err != nil || resp.StatusCode != 200 {
+			if err := sameBytes(resp.Body, body); err != nil || resp.StatusCode != http.StatusOK {
 				t.Errorf("status %d: %v", resp.StatusCode, err)
 			}
 		})

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -12,7 +13,7 @@ const methodPurge = "PURGE"
 
 // purge answers a PURGE request: an administrator's is handed to the metadata
 // role, which tells all nodes, this one among them.
-func (x *exchange) purge() error {
+func (x *exchange) purge(ctx context.Context) error {
 	o, err := parseObject(x.r)
 	if err != nil {
 		return err
@@ -27,12 +28,12 @@ func (x *exchange) purge() error {
 	if x.n.cfg.Purges == nil {
 		return errMethod()
 	}
-	if _, err := x.n.bucket(x.ctx, o.Bucket); err != nil {
+	if _, err := x.n.bucket(ctx, o.Bucket); err != nil {
 		return err
 	}
-	answer, err := x.n.cfg.Purges.AskPurge(x.ctx, metadata.Purge{URLs: []string{x.r.URL.EscapedPath()}})
+	answer, err := x.n.cfg.Purges.AskPurge(ctx, metadata.Purge{URLs: []string{x.r.URL.EscapedPath()}})
 	if err != nil {
-		x.n.log.WarnContext(x.ctx, "purge", "err", err)
+		x.n.log.WarnContext(ctx, "purge", "err", err)
 		return &apiError{status: http.StatusBadGateway, code: "BadGateway", message: "The metadata role did not take the purge."}
 	}
 	x.headerOut()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -13,10 +14,10 @@ import (
 )
 
 // answer answers an admitted GET or HEAD.
-func (x *exchange) answer() error {
-	f, err := x.find()
+func (x *exchange) answer(ctx context.Context) error {
+	f, err := x.find(ctx)
 	if err == nil {
-		err = x.respond(f)
+		err = x.respond(ctx, f)
 	}
 	if !errors.Is(err, errVersionGone) || x.started {
 		return err
@@ -26,16 +27,16 @@ func (x *exchange) answer() error {
 	}
 	// The head speaks of a version that was overwritten and freed: what it was
 	// is forgotten, and asked for anew.
-	x.n.dropHead(x.ctx, f.name)
+	x.n.dropHead(ctx, f.name)
 	f = &found{name: f.name}
-	if err := x.fill(f, httpcache.ForwardStale); err != nil {
+	if err := x.fill(ctx, f, httpcache.ForwardStale); err != nil {
 		return err
 	}
-	return x.respond(f)
+	return x.respond(ctx, f)
 }
 
 // respond answers from a head.
-func (x *exchange) respond(f *found) error {
+func (x *exchange) respond(ctx context.Context, f *found) error {
 	x.sample.result = f.result
 	h := f.head
 	if h.Status != http.StatusOK {
@@ -55,7 +56,7 @@ func (x *exchange) respond(f *found) error {
 			return errRange(h.Size)
 		}
 	}
-	return x.respondBody(f, ranges)
+	return x.respondBody(ctx, f, ranges)
 }
 
 func (x *exchange) respondNegative(f *found) error {
@@ -102,18 +103,20 @@ func (x *exchange) describe(f *found, object bool) {
 }
 
 // respondBody sends the body, or the ranges of it.
-func (x *exchange) respondBody(f *found, ranges []httpcache.Range) error {
+func (x *exchange) respondBody(ctx context.Context, f *found, ranges []httpcache.Range) error {
 	h := f.head
 	whole := len(ranges) == 0
 	if whole {
 		ranges = []httpcache.Range{{Start: 0, Length: h.Size}}
 	}
 	src := x.source(f)
-	defer src.close()
+	ctx, stop := context.WithCancel(ctx)
+	defer src.wait()
+	defer stop()
 	// The first slice is had before the header is sent: what goes wrong until
 	// then can still be answered with an error.
 	if x.r.Method == http.MethodGet && h.Size > 0 {
-		if err := src.hold(ranges[0].Start / cache.SliceSize); err != nil {
+		if err := src.hold(ctx, ranges[0].Start/cache.SliceSize); err != nil {
 			return err
 		}
 	}
@@ -139,10 +142,10 @@ func (x *exchange) respondBody(f *found, ranges []httpcache.Range) error {
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
-	return x.send(src, ranges, parts)
+	return x.send(ctx, src, ranges, parts)
 }
 
-func (x *exchange) send(src *source, ranges []httpcache.Range, parts *httpcache.Multipart) error {
+func (x *exchange) send(ctx context.Context, src *source, ranges []httpcache.Range, parts *httpcache.Multipart) error {
 	out := x.writer()
 	for i, r := range ranges {
 		if parts != nil {
@@ -150,7 +153,7 @@ func (x *exchange) send(src *source, ranges []httpcache.Range, parts *httpcache.
 				return err
 			}
 		}
-		if err := src.write(out, r.Start, r.Length); err != nil {
+		if err := src.write(ctx, out, r.Start, r.Length); err != nil {
 			return err
 		}
 	}

@@ -48,9 +48,9 @@ var layers = map[string][]string{
 	"edge/cache/policy":    {},
 	"edge/cache/memory":    {"edge/cache", "edge/cache/policy"},
 	"edge/httpcache":       {},
-	"edge/balance":         {},
-	"edge/fetch":           {"edge/balance", "internal/hop", "internal/sigv4"},
-	"edge/purge":           {"metadata", "edge/httpcache"},
+	"edge/balance":         {"edge/cache"},
+	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},
+	"edge/purge":           {"metadata"},
 	"edge":                 {"edge/...", "metadata", "metadata/client", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -80,7 +81,7 @@ func TestConsistentHashIgnoresOrder(t *testing.T) {
 	rand.Shuffle(len(ns), func(i, j int) { ns[i], ns[j] = ns[j], ns[i] })
 	b := pool(balance.ConsistentHash{}, ns...)
 	for i := range 1000 {
-		k := key(fmt.Sprint(i))
+		k := key(strconv.Itoa(i))
 		x, y := a.Pick(k, 5), b.Pick(k, 5)
 		if fmt.Sprint(x) != fmt.Sprint(y) {
 			t.Fatalf("%v and %v differ", x, y)
@@ -94,7 +95,7 @@ func TestConsistentHashFailureMovesOnlyItsKeys(t *testing.T) {
 	p := pool(balance.ConsistentHash{}, nodes(4, 0, "r")...)
 	before := map[string]balance.Node{}
 	for i := range 2000 {
-		n := fmt.Sprint(i)
+		n := strconv.Itoa(i)
 		before[n] = p.Pick(key(n), 1)[0]
 	}
 	bad := balance.Node{ID: "r-2", URL: "http://r-2"}
@@ -129,7 +130,7 @@ func TestPickHoldsForEveryPolicy(t *testing.T) {
 			all := append(append([]balance.Node{}, near...), far...)
 			for i := range 3000 {
 				n := 1 + rng.IntN(6)
-				got := p.Pick(key(fmt.Sprint(i)), n)
+				got := p.Pick(key(strconv.Itoa(i)), n)
 				if len(got) != min(n, 5) {
 					t.Fatalf("asked for %d of 5 nodes, got %v", n, got)
 				}

@@ -62,10 +62,10 @@ type flight[T any] struct {
 	fn   func(ctx context.Context, asOf metadata.Seq) (T, error)
 	asOf metadata.Seq // fixed once it runs
 
-	ctx     context.Context
-	cancel  context.CancelFunc
-	timer   *time.Timer // of one that waits its turn
-	waiters int         // guarded by Collapse.mu
+	begin   func() (context.Context, context.CancelFunc)
+	cancel  context.CancelFunc // once it runs
+	timer   *time.Timer        // of one that waits its turn
+	waiters int                // guarded by Collapse.mu
 
 	done chan struct{} // closed when val and err are set
 	val  T
@@ -166,10 +166,13 @@ func (c *Collapse[T]) open(ctx context.Context, key string, t Terms, fn func(con
 		s = &slot[T]{}
 		c.slots[key] = s
 	}
-	f := &flight[T]{key: key, fn: fn, asOf: t.AsOf, ctx: context.WithoutCancel(ctx), done: make(chan struct{})}
+	f := &flight[T]{key: key, fn: fn, asOf: t.AsOf, done: make(chan struct{})}
+	f.begin = func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+	}
 	if s.running == nil {
 		s.running = f
-		c.start(f)
+		c.start(f) //nolint:contextcheck // a fill has a context of its own
 		return f
 	}
 	s.next = f
@@ -196,12 +199,13 @@ func (c *Collapse[T]) promote(key string, s *slot[T]) {
 }
 
 func (c *Collapse[T]) start(f *flight[T]) {
-	f.ctx, f.cancel = context.WithTimeout(f.ctx, c.timeout)
+	var ctx context.Context
+	ctx, f.cancel = f.begin()
 	c.all[f] = struct{}{}
-	c.wg.Go(func() { c.run(f) })
+	c.wg.Go(func() { c.run(ctx, f) })
 }
 
-func (c *Collapse[T]) run(f *flight[T]) {
+func (c *Collapse[T]) run(ctx context.Context, f *flight[T]) {
 	returned := false
 	defer func() {
 		// Also after runtime.Goexit, which a fill has no business to call.
@@ -215,7 +219,7 @@ func (c *Collapse[T]) run(f *flight[T]) {
 		c.mu.Unlock()
 		close(f.done)
 	}()
-	f.val, f.err = f.fn(f.ctx, f.asOf)
+	f.val, f.err = f.fn(ctx, f.asOf)
 	returned = true
 }
 

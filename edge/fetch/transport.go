@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"time"
@@ -33,11 +34,17 @@ func (t Timeouts) orDefault() Timeouts {
 	return t
 }
 
+// DialFunc is the type of net.Dialer.DialContext.
+type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // newTransport returns a transport for hops between nodes: many connections
 // kept to few hosts, direct, bytes as they are.
-func newTransport(t Timeouts) *http.Transport {
+func newTransport(t Timeouts, dial DialFunc) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second}).DialContext
+	}
 	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSHandshakeTimeout:    t.Dial,
 		ResponseHeaderTimeout:  t.Header,
 		MaxIdleConns:           512,

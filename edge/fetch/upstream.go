@@ -29,6 +29,7 @@ type Options struct {
 	Secret   string // of the cluster
 	Node     string // ID of this node, for the other side's logs
 	Timeouts Timeouts
+	Dial     DialFunc // nil: a net.Dialer
 	// Buffers bounds the bytes of bodies being read at once; 64 MiB where zero.
 	Buffers int64
 	Now     func() time.Time
@@ -61,7 +62,7 @@ func NewUpstream(o Options) *Upstream {
 		buffers:  semaphore.NewWeighted(max(o.Buffers, cache.SliceSize)),
 		now:      o.Now,
 		client: &http.Client{
-			Transport:     newTransport(t),
+			Transport:     newTransport(t, o.Dial),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

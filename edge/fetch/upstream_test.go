@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,7 +201,7 @@ func partial(w http.ResponseWriter, contentRange string, n int) {
 	if contentRange != "" {
 		w.Header().Set("Content-Range", contentRange)
 	}
-	w.Header().Set("Content-Length", fmt.Sprint(n))
+	w.Header().Set("Content-Length", strconv.Itoa(n))
 	w.WriteHeader(http.StatusPartialContent)
 	_, _ = w.Write(make([]byte, n))
 }

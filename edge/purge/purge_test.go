@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,7 +97,7 @@ func TestIndexLimit(t *testing.T) {
 	t.Parallel()
 	x := purge.NewIndex(100)
 	for i := range 100 {
-		if out := x.Add(purge.Object{Bucket: "media", Key: fmt.Sprint(i)}, fmt.Sprint(i), []string{"s"}); out != nil {
+		if out := x.Add(purge.Object{Bucket: "media", Key: strconv.Itoa(i)}, strconv.Itoa(i), []string{"s"}); out != nil {
 			t.Fatalf("let go %q below the limit", out)
 		}
 	}

@@ -41,6 +41,8 @@ type Options struct {
 	Secret string // of the cluster
 	Node   string // ID of the asking node, for the other side's logs
 	Now    func() time.Time
+	// Dial connects; a net.Dialer does where it is nil.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Client is a connection to the metadata role. Its methods may run at once.
@@ -71,6 +73,9 @@ func New(o Options) (*Client, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	}
 	for _, raw := range o.URLs {
 		u, err := url.Parse(raw)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
@@ -80,7 +85,7 @@ func New(o Options) (*Client, error) {
 	}
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:         o.Dial,
 			TLSHandshakeTimeout: 3 * time.Second,
 			MaxIdleConnsPerHost: 4,
 			IdleConnTimeout:     time.Minute,
@@ -160,7 +165,7 @@ func (c *Client) call(ctx context.Context, timeout time.Duration, method, path s
 	return c.failover(ctx, func(base string) error {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		resp, err := c.do(ctx, method, base+path, body)
+		resp, err := c.do(ctx, method, base+path, body) //nolint:bodyclose // drain closes it
 		if err != nil {
 			return err
 		}
