@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"internal/wan":       {},
 
 	"metadata":                   {},
+	"metadata/tally":             {"metadata"},
 	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
 	"metadata/catalogtest":       {"metadata"},
 	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/sigv4"},

@@ -63,6 +63,9 @@ type PushReply struct {
 	// Head is Feed.Head, read after the push arrived. A node that has applied
 	// it knows all that was acknowledged before it sent the push.
 	Head Seq `json:"head"`
+	// Cluster changes when a node comes, goes or moves: the sign to fetch a new
+	// snapshot.
+	Cluster string `json:"cluster"`
 }
 
 // Snapshot is what a cache node must know to answer by itself.

@@ -37,6 +37,11 @@ func Listen(addr string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: listen on %s: %w", o.Name, addr, err)
 	}
+	return New(l, o), nil
+}
+
+// New serves a listener that is bound already; Run closes it.
+func New(l net.Listener, o Options) *Server {
 	if o.Drain == 0 {
 		o.Drain = 10 * time.Second
 	}
@@ -52,8 +57,11 @@ func Listen(addr string, o Options) (*Server, error) {
 			MaxHeaderBytes:    64 << 10,
 			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		},
-	}, nil
+	}
 }
+
+// Name is Options.Name.
+func (s *Server) Name() string { return s.opts.Name }
 
 // Addr is the bound address.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }

@@ -24,6 +24,7 @@ func Nodes(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"TheLastStartedProcessIsHeard": testNodeReplaced,
 		"RefusedPushes":                testRefusedPushes,
 		"ReplyTellsTheHead":            testPushHead,
+		"ReplyTellsThatNodesCome":      testPushCluster,
 		"SnapshotHoldsItsChanges":      testSnapshot,
 		"DayKeysVerifySignatures":      testDayKeys,
 		"PurgesAreAcknowledged":        testPurges,
@@ -106,6 +107,23 @@ func edgeRequests(t *testing.T, s metadata.Store) int64 {
 	t.Helper()
 	r := report(t, s, metadata.ReportQuery{Window: 10 * time.Minute, By: []string{"tier"}})
 	return r.Tiers[0].Requests
+}
+
+func testPushCluster(t *testing.T, s metadata.Store) {
+	first := node("edge-a", metadata.TierEdge, "asia")
+	alone := push(t, s, metadata.Push{Node: first, Number: 1}).Cluster
+	if again := push(t, s, metadata.Push{Node: first, Number: 2}).Cluster; again != alone {
+		t.Error("the cluster is told to have changed, and has not")
+	}
+	second := node("regional-a", metadata.TierRegional, "asia")
+	both := push(t, s, metadata.Push{Node: second, Number: 1}).Cluster
+	if both == alone {
+		t.Error("a node came, and the cluster is told to be the same")
+	}
+	second.URL += ":81"
+	if moved := push(t, s, metadata.Push{Node: second, Number: 2}).Cluster; moved == both {
+		t.Error("a node moved, and the cluster is told to be the same")
+	}
 }
 
 func testPushOnce(t *testing.T, s metadata.Store) {

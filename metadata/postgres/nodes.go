@@ -45,7 +45,23 @@ func (s *Store) Push(ctx context.Context, p metadata.Push) (metadata.PushReply, 
 	if err != nil {
 		return metadata.PushReply{}, fmt.Errorf("push of node %q: %w", p.Node.ID, err)
 	}
-	return metadata.PushReply{Head: head}, nil
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return metadata.PushReply{}, fmt.Errorf("push of node %q: %w", p.Node.ID, err)
+	}
+	return metadata.PushReply{Head: head, Cluster: cluster}, nil
+}
+
+// cluster is a fingerprint of the live nodes and where they are.
+func (s *Store) cluster(ctx context.Context) (string, error) {
+	var sum string
+	err := s.pool.QueryRow(ctx, `
+		SELECT coalesce(md5(string_agg(concat_ws(' ', id, boot, tier, region, url, public_url), E'\n' ORDER BY id)), '')
+		  FROM node WHERE last_seen > now() - $1::interval`, metadata.NodeTimeout).Scan(&sum)
+	if err != nil {
+		return "", fmt.Errorf("live nodes: %w", err)
+	}
+	return sum, nil
 }
 
 func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.Counter) error {

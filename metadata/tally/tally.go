@@ -1,0 +1,139 @@
+// Package tally counts the requests of a node and tells the catalogue of them,
+// each exactly once. Cache nodes and origins count alike.
+package tally
+
+import (
+	"sync"
+	"time"
+
+	"meridian/metadata"
+)
+
+// Result says how a request was answered: the words of metadata.Counter.
+type Result uint8
+
+// The results.
+const (
+	Hit Result = iota
+	Miss
+	Stale
+	Revalidated
+	Pass
+	results // how many there are
+)
+
+func (r Result) String() string {
+	return [results]string{"hit", "miss", "stale", "revalidated", "pass"}[r]
+}
+
+// Depth is the deepest tier without which an edge could not answer a request.
+type Depth uint8
+
+// The depths.
+const (
+	Self Depth = iota
+	Regional
+	Origin
+)
+
+// maxViews bounds the objects whose views are kept between two pushes; requests
+// for more of them are not counted as views.
+const maxViews = 100_000
+
+// Sample is what one finished request adds to the counters.
+type Sample struct {
+	Bucket, Key string
+	Class       string
+	Result      Result
+	Depth       Depth
+	Bytes       int64 // of the body, sent
+	HitBytes    int64 // of those, not fetched for this request
+	FirstByte   time.Duration
+	View        bool // counts as a view of a photo or video
+}
+
+// Tally collects samples until they are pushed. Its methods may run at once.
+type Tally struct {
+	mu       sync.Mutex
+	counters map[counterKey]*metadata.Counter
+	views    map[viewKey]int64
+	purges   []metadata.PurgeAck
+}
+
+type counterKey struct {
+	minute        int64 // Unix
+	bucket, class string
+}
+
+type viewKey struct{ bucket, key string }
+
+// New returns an empty Tally.
+func New() *Tally {
+	return &Tally{counters: map[counterKey]*metadata.Counter{}, views: map[viewKey]int64{}}
+}
+
+// Add counts a request that ended at now.
+func (t *Tally) Add(now time.Time, s *Sample) {
+	minute := now.UTC().Truncate(time.Minute)
+	k := counterKey{minute.Unix(), s.Bucket, s.Class}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.counters[k]
+	if c == nil {
+		c = &metadata.Counter{Minute: minute, Bucket: s.Bucket, Class: s.Class}
+		t.counters[k] = c
+	}
+	c.Requests++
+	switch s.Result {
+	case Hit:
+		c.Hits++
+	case Miss:
+		c.Misses++
+	case Stale:
+		c.Stale++
+	case Revalidated:
+		c.Revalidated++
+	default:
+		c.Pass++
+	}
+	switch s.Depth {
+	case Regional:
+		c.AnsweredRegional++
+	case Origin:
+		c.AnsweredOrigin++
+	default:
+	}
+	c.Bytes += s.Bytes
+	c.HitBytes += s.HitBytes
+	c.Latency.Add(s.FirstByte)
+	if s.View {
+		v := viewKey{s.Bucket, s.Key}
+		if _, known := t.views[v]; known || len(t.views) < maxViews {
+			t.views[v]++
+		}
+	}
+}
+
+// Purged notes that a purge was applied.
+func (t *Tally) Purged(a metadata.PurgeAck) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.purges = append(t.purges, a)
+}
+
+// take hands over what was collected and starts anew.
+func (t *Tally) take() (counters []metadata.Counter, views []metadata.View, purges []metadata.PurgeAck) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.counters {
+		counters = append(counters, *c)
+	}
+	for k, n := range t.views {
+		views = append(views, metadata.View{Bucket: k.bucket, Key: k.key, Count: n})
+	}
+	purges = t.purges
+	clear(t.counters)
+	clear(t.views)
+	t.purges = nil
+	return counters, views, purges
+}
