@@ -60,12 +60,8 @@ func signsHops(r *http.Request, signed string) bool {
 // answer does not depend on whether there is such an object.
 func (n *Node) authorize(c caller, b *metadata.Bucket, path string, q url.Values) error {
 	switch {
-	case c.node:
+	case c.node, canRead(c.role):
 		return nil
-	case c.signed:
-		if canRead(c.role) {
-			return nil
-		}
 	case b.Visibility == metadata.PublicRead:
 		return nil
 	case signedurl.Present(q):

@@ -18,6 +18,7 @@ import (
 
 	"meridian/edge"
 	"meridian/edge/cache"
+	"meridian/edge/cache/memory"
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
@@ -80,6 +81,9 @@ func (w *world) start(tier, id string, change func(*edge.Config), upstreams ...s
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Errorf("node %s ended with %v", id, err)
+		}
+		if err := n.cache.Close(); err != nil {
+			w.t.Error(err)
 		}
 	})
 	w.t.Cleanup(n.stop)
@@ -215,60 +219,14 @@ func random(n int, seed uint64) []byte {
 	return b
 }
 
-// mapTier is the simplest cache.Tier.
-type mapTier struct {
-	mu sync.Mutex
-	m  map[cache.Key][]byte
-}
-
-func newTier(*testing.T) cache.Tier { return &mapTier{m: map[cache.Key][]byte{}} }
-
-func (m *mapTier) Get(_ context.Context, k cache.Key) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if b, ok := m.m[k]; ok {
-		return b, nil
+// newTier is a memory cache, large enough that nothing is evicted.
+func newTier(t *testing.T) cache.Tier {
+	t.Helper()
+	tier, err := memory.New(memory.Config{HeadBytes: 16 << 20, SliceBytes: 128 << 20})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil, cache.ErrMiss
-}
-
-func (m *mapTier) Put(_ context.Context, k cache.Key, v []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.m[k] = v
-	return nil
-}
-
-func (m *mapTier) Delete(_ context.Context, k cache.Key) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.m, k)
-	return nil
-}
-
-func (m *mapTier) Stats() cache.Stats {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := cache.Stats{Entries: int64(len(m.m))}
-	for _, v := range m.m {
-		s.Bytes += int64(len(v))
-	}
-	return s
-}
-
-func (m *mapTier) Close() error { return nil }
-
-// heads counts the heads held.
-func (n *node) heads() (count int) {
-	m := n.cache.(*mapTier)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for k := range m.m {
-		if k.Class == cache.Head {
-			count++
-		}
-	}
-	return count
+	return tier
 }
 
 func name(i int) string { return fmt.Sprintf("/media/%d", i) }

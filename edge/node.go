@@ -49,7 +49,7 @@ type Config struct {
 	Cache cache.Tier
 	// Upstreams are URLs to ask instead of the nodes that snapshots name.
 	Upstreams []string
-	// MaxHeads bounds the heads held; 1 << 18 where zero.
+	// MaxHeads bounds the heads held; where zero, what fits the cache.
 	MaxHeads int
 	// Timeouts of requests to the next tier; zero ones get a default by tier.
 	Timeouts fetch.Timeouts
@@ -87,7 +87,9 @@ func (c *Config) applyDefaults() {
 		c.Now = time.Now
 	}
 	if c.MaxHeads == 0 {
-		c.MaxHeads = 1 << 18
+		// A head takes about 2 KiB of the memory cache's quarter for heads at
+		// least, index included; names of those evicted since take room, too.
+		c.MaxHeads = int(min(max(c.Cache.Stats().Capacity/2048, 1<<14), 1<<22))
 	}
 	if c.SlowClient == 0 {
 		c.SlowClient = 30 * time.Second

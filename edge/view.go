@@ -15,6 +15,9 @@ import (
 // know make it ask again.
 const refreshPause = 200 * time.Millisecond
 
+// unknownTimeout bounds how long such a request waits for the answer.
+const unknownTimeout = 2 * time.Second
+
 // view is a snapshot made ready for look-ups. It never changes.
 type view struct {
 	seq     metadata.Seq
@@ -68,6 +71,8 @@ func (n *Node) refresh(ctx context.Context, s metadata.Seq) error {
 // refreshUnknown is for a request that names what the view does not hold: it
 // fetches a snapshot, unless one was asked for a moment ago.
 func (n *Node) refreshUnknown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, unknownTimeout)
+	defer cancel()
 	if err := n.lockSnapshot(ctx); err != nil {
 		return
 	}
