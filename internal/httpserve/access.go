@@ -37,7 +37,9 @@ func Access(log *slog.Logger, lines bool, next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			p := recover()
-			if p != nil && p != http.ErrAbortHandler {
+			err, _ := p.(error)
+			aborted := errors.Is(err, http.ErrAbortHandler)
+			if p != nil && !aborted {
 				log.Error("panic", "request_id", id, "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					http.Error(rec, "Internal Server Error", http.StatusInternalServerError)
@@ -46,7 +48,7 @@ func Access(log *slog.Logger, lines bool, next http.Handler) http.Handler {
 			if lines {
 				logRequest(log, r, rec, id, start)
 			}
-			if p == http.ErrAbortHandler {
+			if aborted {
 				panic(p)
 			}
 		}()

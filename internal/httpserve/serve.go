@@ -30,17 +30,8 @@ type Server struct {
 	http     *http.Server
 }
 
-// Listen binds addr ("127.0.0.1:0" chooses a port) without serving yet, so that
-// the address is known, and a port in use is reported, before anything starts.
-func Listen(addr string, o Options) (*Server, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: listen on %s: %w", o.Name, addr, err)
-	}
-	return New(l, o), nil
-}
-
-// New serves a listener that is bound already; Run closes it.
+// New serves a listener that is bound already, so that the address is known, and
+// a port in use is reported, before anything starts. Run closes it.
 func New(l net.Listener, o Options) *Server {
 	if o.Drain == 0 {
 		o.Drain = 10 * time.Second
@@ -71,7 +62,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // nil after a drain, cut or not.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- s.http.Serve(s.listener) }() // always ends with an error
 	select {
 	case err := <-served:
 		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
@@ -86,6 +77,6 @@ func (s *Server) Run(ctx context.Context) error {
 			s.opts.Log.Warn("close", "server", s.opts.Name, "err", err)
 		}
 	}
-	<-served
+	_ = <-served // http.ErrServerClosed
 	return nil
 }
