@@ -72,12 +72,41 @@ func (c *call) getObjectACL() error {
 	return c.getBucketACL()
 }
 
-// putObjectACL is refused as S3 does in a bucket without ACLs.
+// putObjectACL takes the ACL that the object has already, which tools set again
+// after a copy, and refuses any other as S3 does in a bucket without ACLs.
 func (c *call) putObjectACL() error {
+	data, err := c.readOptionalBody(smallXML)
+	if err != nil {
+		return err
+	}
 	if _, err := c.find(); err != nil {
 		return err
 	}
-	return errAccessControlListNotSupported
+	b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return err
+	}
+	canned := c.header("X-Amz-Acl") != ""
+	switch {
+	case canned && len(data) > 0:
+		return errUnexpectedContent
+	case !canned && !c.grants() && len(data) == 0:
+		return refuse(errMissingSecurityHeader, "").with("MissingHeaderName", "x-amz-acl")
+	case len(data) > 0:
+		visibility, err := visibilityOf(data, b.Owner)
+		if codeIs(err, errNotImplemented) || err == nil && visibility != b.Visibility {
+			return errAccessControlListNotSupported
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.checkObjectACL(&b); err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Length", "0")
+	c.w.WriteHeader(http.StatusOK)
+	return nil
 }
 
 func (c *call) sendACL(b *metadata.Bucket) error {

@@ -115,6 +115,9 @@ func failureOf(err error) *failure {
 	return because(errInternalError, err)
 }
 
+// codeIs says whether err is answered with k.
+func codeIs(err error, k code) bool { return err != nil && failureOf(err).code == k }
+
 // signatureFailure is what S3 tells of a signature that it refuses. A read that
 // failed under the signature's reader is told by its own cause.
 func signatureFailure(sig *sigv4.Error, err error) *failure {

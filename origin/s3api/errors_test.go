@@ -220,6 +220,12 @@ func TestWhoMayDoWhat(t *testing.T) {
 	w.refused(node, 403, "AccessDenied", "DELETE", "/closed/key", nil)
 	w.refused(root, 403, "AccessDenied", "GET", "/closed/key", nil, "x-amz-expected-bucket-owner: somebody")
 
+	same := w.must("GET", "/closed/key?acl", nil).body
+	w.must("PUT", "/closed/key?acl", same)
+	w.must("PUT", "/closed/key?acl", nil, "x-amz-acl: private")
+	w.refused(root, 400, "AccessControlListNotSupported", "PUT", "/open/key?acl", same)
+	w.refused(root, 400, "AccessControlListNotSupported", "PUT", "/closed/key?acl", nil, "x-amz-acl: public-read")
+	w.refused(root, 404, "NoSuchKey", "PUT", "/closed/missing?acl", same)
 	w.must("PUT", "/open?acl", nil, "x-amz-acl: private")
 	w.refused(nobody, 403, "AccessDenied", "GET", "/open/key", nil)
 }
