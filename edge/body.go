@@ -9,6 +9,7 @@ import (
 
 	"meridian/edge/cache"
 	"meridian/edge/httpcache"
+	"meridian/metadata/tally"
 )
 
 // writeChunk is how much is written under one deadline: a client that takes less
@@ -93,7 +94,7 @@ func (s *source) took(f fetched) ([]byte, bool, error) {
 		return f.piece.bytes, true, nil
 	}
 	s.x.took += f.took
-	s.x.sample.result = resultMiss
+	s.x.sample.Result = tally.Miss
 	if f.err != nil {
 		return nil, false, f.err
 	}
@@ -154,9 +155,9 @@ func (c *clientWriter) write(b []byte, held bool) error {
 		// Not every ResponseWriter has deadlines; those of real connections do.
 		_ = c.ctrl.SetWriteDeadline(time.Now().Add(c.x.n.cfg.SlowClient))
 		n, err := c.x.w.Write(b[:min(len(b), writeChunk)])
-		c.x.sample.bytes += int64(n)
+		c.x.sample.Bytes += int64(n)
 		if held {
-			c.x.sample.hitBytes += int64(n)
+			c.x.sample.HitBytes += int64(n)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", errClientGone, err)

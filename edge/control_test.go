@@ -102,7 +102,11 @@ func (c *control) Push(_ context.Context, p metadata.Push) (metadata.PushReply, 
 		c.lostAcks--
 		return metadata.PushReply{}, errCut
 	}
-	return metadata.PushReply{Head: seqOf(c.seq)}, nil
+	var cluster string
+	for _, n := range c.nodes {
+		cluster += n.ID + " "
+	}
+	return metadata.PushReply{Head: seqOf(c.seq), Cluster: cluster}, nil
 }
 
 func (c *control) Snapshot(context.Context) (metadata.Snapshot, error) {

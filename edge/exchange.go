@@ -12,6 +12,7 @@ import (
 	"meridian/edge/purge"
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/tally"
 )
 
 // catchUp is how long a node that is behind its caller waits for the feed.
@@ -34,7 +35,7 @@ type exchange struct {
 
 	counted bool // the cache was asked
 	started bool // the header is out
-	sample  sample
+	sample  tally.Sample
 	// took is the time spent waiting for the next tier.
 	took time.Duration
 }
@@ -67,13 +68,13 @@ func (x *exchange) fail(ctx context.Context, err error) {
 		x.n.log.WarnContext(ctx, "request failed", "bucket", x.object.Bucket, "key", x.object.Key, "status", e.status, "err", err)
 	}
 	x.headerOut()
-	x.sample.bytes += writeError(x.w, x.r, e)
+	x.sample.Bytes += writeError(x.w, x.r, e)
 }
 
 // headerOut notes that the answer begins.
 func (x *exchange) headerOut() {
 	x.started = true
-	x.sample.firstByte = x.n.now().Sub(x.start)
+	x.sample.FirstByte = x.n.now().Sub(x.start)
 }
 
 // finish counts what was answered, if the cache was asked at all.
@@ -83,17 +84,17 @@ func (x *exchange) finish() {
 		return
 	}
 	s := &x.sample
-	s.bucket, s.key = x.object.Bucket, x.object.Key
-	if s.class == "" {
-		s.class = metadata.ClassOther
+	s.Bucket, s.Key = x.object.Bucket, x.object.Key
+	if s.Class == "" {
+		s.Class = metadata.ClassOther
 	}
 	if !x.started {
-		s.firstByte = x.n.now().Sub(x.start) // the client left before
+		s.FirstByte = x.n.now().Sub(x.start) // the client left before
 	}
 	if x.n.cfg.Tier != metadata.TierEdge {
-		s.depth = depthSelf // counted at edges
+		s.Depth = tally.Self // counted at edges
 	}
-	x.n.tally.add(x.n.now(), s)
+	x.n.tally.Add(x.n.now(), s)
 	x.n.metrics.count(s)
 }
 
@@ -158,7 +159,7 @@ func (x *exchange) trusted() bool { return x.need.IsZero() && x.n.lease.held() }
 // tell sets what every answer from the cache carries, for callers to see where
 // the time went.
 func (x *exchange) tell(h http.Header) {
-	timing := "cache;desc=" + x.sample.result.String()
+	timing := "cache;desc=" + x.sample.Result.String()
 	if x.took > 0 {
 		timing += ", upstream;dur=" + strconv.FormatFloat(float64(x.took.Microseconds())/1000, 'f', 1, 64)
 	}

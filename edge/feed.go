@@ -68,7 +68,7 @@ func (n *Node) startOver(ctx context.Context) error {
 	seq := n.view.Load().seq
 	n.forget(ctx, seq, purge.Target{Everything: true})
 	n.lease.restart(seq)
-	n.pushSoon() // its answer brings the lease
+	soon(n.kick) // its answer brings the lease
 	return nil
 }
 
@@ -101,23 +101,28 @@ func (n *Node) applyPurge(ctx context.Context, e metadata.Event) {
 		return
 	}
 	count := n.forget(ctx, e.Seq, purge.TargetOf(p))
-	n.tally.purged(metadata.PurgeAck{ID: p.ID, Applied: n.now().UTC(), Entries: count})
-	n.pushSoon() // whoever asked is waiting
+	n.tally.Purged(metadata.PurgeAck{ID: p.ID, Applied: n.now().UTC(), Entries: count})
+	soon(n.kick) // whoever asked is waiting
 }
 
-// runSnapshots fetches a snapshot now and then: signing keys of a new day, and
-// nodes that died, make no event.
+// runSnapshots fetches a snapshot when nodes have come or gone, and now and then
+// besides: signing keys of a new day make no event.
 func (n *Node) runSnapshots(ctx context.Context) error {
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
+	var retry <-chan time.Time
 	for {
 		select {
 		case <-tick.C:
+		case <-n.changed:
+		case <-retry:
 		case <-ctx.Done():
 			return nil
 		}
+		retry = nil
 		if err := n.refresh(ctx, metadata.Seq{}); err != nil && ctx.Err() == nil {
-			n.log.WarnContext(ctx, "periodic snapshot", "err", err)
+			n.log.WarnContext(ctx, "snapshot", "err", err)
+			retry = time.After(maxBackoff)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"meridian/edge/httpcache"
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/tally"
 )
 
 // filled is what a fill of a head brought. It is shared by all who waited for
@@ -24,7 +25,7 @@ type filled struct {
 	stored      bool
 	held        bool // nobody was asked: it was there after all
 	status      int  // of the answer from upstream
-	depth       depth
+	depth       tally.Depth
 }
 
 // collapseKey names the fill: what would bring the same head along with another

@@ -9,13 +9,14 @@ import (
 	"meridian/edge/fetch"
 	"meridian/edge/httpcache"
 	"meridian/edge/purge"
+	"meridian/metadata/tally"
 )
 
 // found is the head that a request is answered from, and how it was come by.
 type found struct {
 	name   string
 	head   *httpcache.Head
-	result result
+	result tally.Result
 	filled *filled // nil where nobody was asked
 	led    bool    // this request asked, rather than join another
 	// forward is why upstream was asked, in the words of RFC 9211.
@@ -35,10 +36,10 @@ func (x *exchange) find(ctx context.Context) (*found, error) {
 	decision := httpcache.Decide(f.head, x.n.now(), x.trusted())
 	switch decision {
 	case httpcache.Serve:
-		f.result = resultHit
+		f.result = tally.Hit
 		return f, nil
 	case httpcache.ServeStale:
-		f.result = resultStale
+		f.result = tally.Stale
 		x.refreshBehind(ctx, f)
 		return f, nil
 	default: // upstream is asked first
@@ -47,7 +48,7 @@ func (x *exchange) find(ctx context.Context) (*found, error) {
 	err := x.fill(ctx, f, httpcache.ForwardStale)
 	if err != nil && decision == httpcache.RevalidateOrServe && unavailable(err) {
 		x.n.log.InfoContext(ctx, "served stale for want of an upstream", "object", f.name, "err", err)
-		f.head, f.result, f.filled = old, resultStale, nil
+		f.head, f.result, f.filled = old, tally.Stale, nil
 		return f, nil
 	}
 	return f, err
@@ -58,12 +59,12 @@ func (x *exchange) find(ctx context.Context) (*found, error) {
 func (x *exchange) findVersion(ctx context.Context) (*found, error) {
 	f := &found{name: headName(x.object, x.versionID)}
 	if f.head = x.n.cachedHead(ctx, f.name); f.head != nil && f.head.VersionID == x.want {
-		f.result = resultHit
+		f.result = tally.Hit
 		return f, nil
 	}
 	f.name = versionName(x.object, x.want)
 	if f.head = x.n.cachedHead(ctx, f.name); f.head != nil {
-		f.result = resultHit
+		f.result = tally.Hit
 		return f, nil
 	}
 	return f, x.fill(ctx, f, httpcache.ForwardURIMiss)
@@ -99,18 +100,18 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 	began := x.n.now()
 	got, led, err := x.n.heads.Do(ctx, job.collapseKey(), terms, job.run)
 	if err == nil && got.held {
-		f.head, f.result = got.head, resultHit
+		f.head, f.result = got.head, tally.Hit
 		return nil
 	}
 	x.took += x.n.now().Sub(began)
-	f.result, f.forward, f.led = resultMiss, why, led
-	x.sample.result = resultMiss
+	f.result, f.forward, f.led = tally.Miss, why, led
+	x.sample.Result = tally.Miss
 	if err != nil {
 		return err
 	}
 	f.head, f.filled = got.head, got
 	if got.revalidated {
-		f.result = resultRevalidated
+		f.result = tally.Revalidated
 	}
 	x.deepen(got.depth)
 	return nil
@@ -123,7 +124,7 @@ func (x *exchange) refreshBehind(ctx context.Context, f *found) {
 	x.n.heads.Go(ctx, job.collapseKey(), fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
 }
 
-func (x *exchange) deepen(d depth) { x.sample.depth = max(x.sample.depth, d) }
+func (x *exchange) deepen(d tally.Depth) { x.sample.Depth = max(x.sample.Depth, d) }
 
 // unavailable reports whether err means that nobody upstream could answer, for
 // which a stale answer may stand in.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -273,6 +274,24 @@ func TestUpstreamsOfSnapshot(t *testing.T) {
 	regional.stop()
 	w.origin.put("media/b", []byte("b"))
 	wantBody(t, "by the origin", e.get("/media/b"), 200, "miss", []byte("b"))
+}
+
+// A node that comes is asked as soon as a push was answered, not only when the
+// next snapshot is due.
+func TestNodeThatComesIsAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	w.control.change(func() {
+		w.control.nodes = append(w.control.nodes, metadata.Node{ID: "origin-europe", Tier: metadata.TierOrigin, Region: "europe", URL: w.origin.url})
+	})
+	e := w.edge()
+	w.start(metadata.TierRegional, "regional-europe-1", nil)
+	i := 0
+	w.control.eventually(t, "the regional cache is asked", func() bool {
+		i++
+		a := e.get(fmt.Sprintf("/media/none-%d", i))
+		return strings.Contains(a.header.Get("Cache-Status"), "meridian-regional-europe")
+	})
 }
 
 func TestUpstreamDown(t *testing.T) {

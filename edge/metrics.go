@@ -4,7 +4,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"meridian/edge/cache"
+	"meridian/metadata/tally"
 )
+
+// results is how many results there are.
+const results = tally.Pass + 1
 
 // metrics are the node's own, on the registry of its process.
 type metrics struct {
@@ -61,8 +65,8 @@ func newMetrics(n *Node) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) count(s *sample) {
-	m.requests[s.result].Inc()
-	m.bytes[s.result].Add(float64(s.bytes))
-	m.latency[s.result].Observe(s.firstByte.Seconds())
+func (m *metrics) count(s *tally.Sample) {
+	m.requests[s.Result].Inc()
+	m.bytes[s.Result].Add(float64(s.Bytes))
+	m.latency[s.Result].Observe(s.FirstByte.Seconds())
 }

@@ -28,6 +28,7 @@ import (
 	"meridian/edge/purge"
 	"meridian/internal/signedurl"
 	"meridian/metadata"
+	"meridian/metadata/tally"
 )
 
 // Config describes a Node.
@@ -129,9 +130,11 @@ type Node struct {
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
 
-	tally   *tally
-	pusher  *pusher
+	tally   *tally.Tally
+	pusher  *tally.Pusher
 	kick    chan struct{} // asks for a push at once
+	cluster string        // of the push answered last; only the pusher's
+	changed chan struct{} // asks for a snapshot at once
 	metrics *metrics
 	gate    gate // of requests
 	started time.Time
@@ -158,8 +161,9 @@ func New(cfg Config) (*Node, error) {
 		index:        purge.NewIndex(cfg.MaxHeads),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
-		tally:        newTally(),
+		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),
+		changed:      make(chan struct{}, 1),
 		started:      cfg.Now().UTC(),
 	}
 	// Edges agree on who holds what; origins hold everything.
@@ -173,7 +177,9 @@ func New(cfg Config) (*Node, error) {
 		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial, Now: cfg.Now,
 	})
 	n.fetcher, n.closers = up, []func(){up.Close}
-	n.pusher = &pusher{control: cfg.Control, lease: n.lease, tally: n.tally, now: cfg.Now, node: n.describe}
+	n.pusher = &tally.Pusher{
+		Nodes: cfg.Control, Tally: n.tally, Node: n.describe, Accepted: n.accepted, Kick: n.kick, Now: cfg.Now, Log: cfg.Log,
+	}
 	var err error
 	if n.metrics, err = newMetrics(n); err != nil {
 		return nil, fmt.Errorf("edge: metrics of %s: %w", cfg.ID, err)
@@ -187,6 +193,24 @@ func (n *Node) describe() metadata.Node {
 		ID: n.cfg.ID, Boot: n.cfg.Boot, Tier: n.cfg.Tier, Region: n.cfg.Region,
 		URL: n.cfg.URL, PublicURL: n.cfg.PublicURL, Version: n.cfg.Version,
 		Started: n.started, Applied: n.lease.seq(),
+	}
+}
+
+// accepted is told of every answer to a push.
+func (n *Node) accepted(r metadata.PushReply, sent time.Time) {
+	n.lease.promise(r.Head, sent)
+	if r.Cluster != n.cluster {
+		n.cluster = r.Cluster
+		soon(n.changed)
+	}
+}
+
+// soon asks the reader of c, which holds one, for what it does, unless that was
+// asked already.
+func soon(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -217,7 +241,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.runFeed(running) })
 	g.Go(func() error { return n.runSnapshots(running) })
-	g.Go(func() error { return n.runPushes(running) })
+	g.Go(func() error { return n.pusher.Run(running) })
 	err := g.Wait()
 
 	if !n.gate.shut(stopTimeout) {
@@ -226,7 +250,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.heads.Close()
 	n.slices.Close()
 	n.gate.shut(time.Second) // those that only waited for a fill are over now
-	n.pushLast(ctx)
+	n.pusher.Last(ctx)
 	for _, c := range n.closers {
 		c()
 	}

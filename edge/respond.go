@@ -37,12 +37,12 @@ func (x *exchange) answer(ctx context.Context) error {
 
 // respond answers from a head.
 func (x *exchange) respond(ctx context.Context, f *found) error {
-	x.sample.result = f.result
+	x.sample.Result = f.result
 	h := f.head
 	if h.Status != http.StatusOK {
 		return x.respondNegative(f)
 	}
-	x.sample.class = classOf(h.Fields.Get("Content-Type"))
+	x.sample.Class = classOf(h.Fields.Get("Content-Type"))
 	status, useRange := httpcache.CheckConditions(x.r.Method, x.r.Header, h.Validators())
 	if status != 0 {
 		return x.respondCondition(f, status)
@@ -136,7 +136,7 @@ func (x *exchange) respondBody(ctx context.Context, f *found, ranges []httpcache
 		to.Set("Content-Type", parts.ContentType())
 	}
 	to.Set("Content-Length", strconv.FormatInt(length, 10))
-	x.sample.view = x.isView(ranges)
+	x.sample.View = x.isView(ranges)
 	x.headerOut()
 	x.w.WriteHeader(status)
 	if x.r.Method == http.MethodHead {
@@ -170,7 +170,7 @@ func (x *exchange) send(ctx context.Context, src *source, ranges []httpcache.Ran
 // video from its beginning.
 func (x *exchange) isView(ranges []httpcache.Range) bool {
 	return x.n.cfg.Tier == metadata.TierEdge && !x.caller.node && x.r.Method == http.MethodGet &&
-		x.sample.class != metadata.ClassOther && ranges[0].Start == 0
+		x.sample.Class != metadata.ClassOther && ranges[0].Start == 0
 }
 
 // override applies the response-* parameters, in requests whose query is signed.

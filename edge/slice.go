@@ -12,6 +12,7 @@ import (
 	"meridian/edge/purge"
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/tally"
 )
 
 // errVersionGone says that a version which a head speaks of cannot be had any
@@ -21,7 +22,7 @@ var errVersionGone = errors.New("version is gone")
 // piece is a slice that was fetched.
 type piece struct {
 	bytes []byte
-	depth depth
+	depth tally.Depth
 	held  bool // it was there after all
 }
 

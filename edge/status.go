@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"meridian/edge/httpcache"
+	"meridian/metadata/tally"
 )
 
 // sliceMissing is the detail of a hit whose head was held, but not the slice
@@ -16,7 +17,7 @@ func (x *exchange) cacheStatus(f *found) httpcache.Status {
 	if f.filled == nil {
 		s.Hit = true
 		s.SetTTL(f.head.TTL(x.n.now()))
-		if x.sample.result == resultMiss {
+		if x.sample.Result == tally.Miss {
 			s.Hit, s.HasTTL, s.Forward, s.Detail = false, false, httpcache.ForwardPartial, sliceMissing
 		}
 		return s
@@ -30,10 +31,10 @@ func (x *exchange) cacheStatus(f *found) httpcache.Status {
 
 // depthOf tells from an answer's Cache-Status which tier had to answer: the last
 // member is the next tier's own, and an origin has none.
-func depthOf(h http.Header) depth {
+func depthOf(h http.Header) tally.Depth {
 	members, err := httpcache.ParseStatus(h["Cache-Status"])
 	if err != nil || len(members) == 0 || !members[len(members)-1].Hit {
-		return depthOrigin
+		return tally.Origin
 	}
-	return depthRegional
+	return tally.Regional
 }

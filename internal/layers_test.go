@@ -52,7 +52,7 @@ var layers = map[string][]string{
 	"edge/balance":         {"edge/cache"},
 	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/purge":           {"metadata"},
-	"edge":                 {"edge/...", "metadata", "metadata/client", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
+	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }
 
 // confined are the libraries that one part alone may know; the rest sees them
