@@ -2,8 +2,12 @@ package checksum_test
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"meridian/internal/checksum"
 )
@@ -101,5 +105,60 @@ func BenchmarkSet(b *testing.B) {
 				_, _ = checksum.NewSet(set...).Write(buf)
 			}
 		})
+	}
+}
+
+func TestCombineOverGreatSizes(t *testing.T) {
+	t.Parallel()
+	// Zero bytes carried over in one step or in many must come to the same.
+	const whole = 5<<40 + 12345
+	one := checksum.CombineCRC64(42, 0, whole)
+	many := uint64(42)
+	for left := int64(whole); left > 0; {
+		step := min(left, 700_000_000_001)
+		many, left = checksum.CombineCRC64(many, 0, step), left-step
+	}
+	if one != many {
+		t.Errorf("%016x in one step, %016x in many", one, many)
+	}
+}
+
+func TestReaderRefusesInPlaceOfTheEnd(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("refused")
+	var asked int
+	check := func(sums map[string]string) error {
+		asked++
+		if sums["md5"] != "900150983cd24fb0d6963f7d28e17f72" || sums["crc32"] == "" {
+			return refused
+		}
+		return nil
+	}
+	good := checksum.NewReader(iotest.OneByteReader(strings.NewReader("abc")), check, checksum.MD5, checksum.CRC32)
+	if b, err := io.ReadAll(good); string(b) != "abc" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if sums, err := good.Finish(); len(sums) != 2 || err != nil || asked != 1 {
+		t.Errorf("%v, %v, checked %d times", sums, err, asked)
+	}
+	bad := checksum.NewReader(iotest.DataErrReader(strings.NewReader("abd")), check, checksum.MD5, checksum.CRC32)
+	if _, err := io.ReadAll(bad); !errors.Is(err, refused) {
+		t.Errorf("a body that the check refuses ends with %v", err)
+	}
+	if _, err := bad.Read(make([]byte, 1)); !errors.Is(err, refused) {
+		t.Errorf("and then with %v", err)
+	}
+	// Somebody who knows the size may stop there.
+	unread := checksum.NewReader(strings.NewReader("abd"), check, checksum.MD5, checksum.CRC32)
+	if _, err := io.ReadFull(unread, make([]byte, 3)); err != nil {
+		t.Error(err)
+	}
+	if _, err := unread.Finish(); !errors.Is(err, refused) {
+		t.Errorf("Finish = %v", err)
+	}
+	cut := checksum.NewReader(iotest.TimeoutReader(strings.NewReader("abc")), check, checksum.MD5)
+	asked = 0
+	if _, err := io.ReadAll(cut); err == nil || asked != 0 {
+		t.Errorf("a body cut short ends with %v, checked %d times", err, asked)
 	}
 }
