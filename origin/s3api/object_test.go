@@ -565,3 +565,26 @@ func TestNodes(t *testing.T) {
 		}
 	}
 }
+
+// What another origin asks for comes from the own store or not at all, and is no
+// read of its own.
+func TestPeers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("PUT", "/bkt", nil)
+	w.must("PUT", "/bkt/key", []byte("hello"))
+	if r := w.do(node, "GET", "/bkt/key", nil, hop.RequestLocal+": 1", "Range: bytes=1-3"); r.status != 206 || string(r.body) != "ell" {
+		t.Errorf("%d %q", r.status, r.body)
+	}
+	v, err := w.catalog.Lookup(t.Context(), metadata.Ref{Bucket: "bkt", Key: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.blobs.Delete(t.Context(), v.Blob); err != nil {
+		t.Fatal(err)
+	}
+	w.refused(node, 404, "NoSuchKey", "GET", "/bkt/key", nil, hop.RequestLocal+": 1")
+	if got := w.observed(); len(got) != 0 {
+		t.Errorf("samples: %+v", got)
+	}
+}
