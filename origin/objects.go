@@ -84,6 +84,9 @@ func (o *Objects) Open(ctx context.Context, v metadata.Version, off, n int64) (b
 			o.Log.Error("blob cannot be read", "blob", v.Blob, "err", err)
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
 	if o.Peers == nil {
 		return nil, false, unavailable(v, errs)
 	}
@@ -96,8 +99,8 @@ func (o *Objects) Open(ctx context.Context, v metadata.Version, off, n int64) (b
 			return body, false, nil
 		}
 		errs = append(errs, fmt.Errorf("region %s: %w", region, err))
-		if ctx.Err() != nil {
-			break
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
 		}
 	}
 	return nil, false, unavailable(v, errs)
@@ -114,5 +117,6 @@ func unavailable(v metadata.Version, errs []error) error {
 	if missing {
 		return fmt.Errorf("open blob %s: %w", v.Blob, cause)
 	}
-	return fmt.Errorf("open blob %s of %v: %w", v.Blob, v.Regions, errors.Join(ErrUnavailable, cause))
+	// Without the errors themselves: one of them may be fs.ErrNotExist.
+	return fmt.Errorf("open blob %s of %v: %w: %v", v.Blob, v.Regions, ErrUnavailable, cause) //nolint:errorlint // see above
 }

@@ -34,6 +34,8 @@ type PutInput struct {
 	// of it ends the put and leaves nothing behind. Optional.
 	Verify func(sums map[string]string) error
 	Cond   metadata.Cond
+
+	crc64 *uint64 // of the whole body, where it is known beforehand
 }
 
 // Put stores the body and makes it the current version of its key. After a nil
@@ -52,17 +54,18 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	v.Blob = blob.KeyFor(v.Bucket, id, v.Key)
 	v.Regions = []string{o.Region}
 
-	set := checksum.NewSet(append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
-	info, err := o.Store.Put(ctx, v.Blob, in.Size, io.TeeReader(in.Body, set))
+	body := checksum.NewReader(in.Body, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
+	info, err := o.Store.Put(ctx, v.Blob, in.Size, body)
 	if err != nil {
 		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, err)
 	}
-	sums := set.Sums()
-	if in.Verify != nil {
-		if err := in.Verify(sums); err != nil {
-			o.discard(ctx, v.Blob)
-			return metadata.Version{}, err
-		}
+	sums, err := body.Finish()
+	if err == nil && in.crc64 != nil && *in.crc64 != info.CRC64 {
+		err = fmt.Errorf("put %s/%s: %w: checksum %016x, not %016x", v.Bucket, v.Key, blob.ErrCorrupt, info.CRC64, *in.crc64)
+	}
+	if err != nil {
+		o.discard(ctx, v.Blob)
+		return metadata.Version{}, err
 	}
 	v.Size, v.CRC64 = info.Size, info.CRC64
 	v.ETag = sums[string(checksum.MD5)]
@@ -78,14 +81,15 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 // FullObject is the ChecksumType of sums over the whole body.
 const FullObject = "FULL_OBJECT"
 
-// Copy puts the bytes of src under the names and headers of in.Template.
+// Copy puts the bytes of src under the names and headers of in.Template, and
+// fails with blob.ErrCorrupt if they are not those that src was made of.
 func (o *Objects) Copy(ctx context.Context, src metadata.Version, in PutInput) (metadata.Version, error) {
 	body, _, err := o.Open(ctx, src, 0, -1)
 	if err != nil {
 		return metadata.Version{}, err
 	}
 	defer body.Close()
-	in.Body, in.Size = body, src.Size
+	in.Body, in.Size, in.crc64 = body, src.Size, &src.CRC64
 	return o.Put(ctx, in)
 }
 
@@ -107,7 +111,9 @@ func (o *Objects) commit(ctx context.Context, v metadata.Version, c metadata.Con
 			return done, nil
 		}
 		if refused(err) {
-			o.discard(ctx, v.Blob)
+			if try == 0 { // else an attempt before may be under way still
+				o.discard(ctx, v.Blob)
+			}
 			return metadata.Version{}, err
 		}
 	}

@@ -21,9 +21,10 @@ const (
 	composite  = "COMPOSITE"
 )
 
-// commitTimeout is how long the catalogue may take, whatever became of the
-// client.
-const commitTimeout = 15 * time.Second
+// completeTimeout is how long store and catalogue may take to make an object of
+// parts that are all there, whatever became of the client. A store on S3 needs
+// longer than a disk.
+const completeTimeout = 2 * time.Minute
 
 // CompletePart is a part as the client names it.
 type CompletePart struct {
@@ -64,7 +65,7 @@ func (m *Manager) Complete(ctx context.Context, u metadata.Upload, named []Compl
 		return metadata.Version{}, err
 	}
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completeTimeout)
 	defer cancel()
 	stored := make([]blob.Part, len(parts))
 	for i, p := range parts {
@@ -80,8 +81,8 @@ func (m *Manager) Complete(ctx context.Context, u metadata.Upload, named []Compl
 	v.Modified = m.Now().UTC().Truncate(time.Millisecond)
 	done, err := m.Catalog.CompleteUpload(ctx, u.ID, v, o.Cond)
 	if errors.Is(err, metadata.ErrNoSuchUpload) {
-		// A Complete at the same time was faster; or it was aborted, and the
-		// sweeper finds the blob.
+		// A Complete at the same time was faster; or it was aborted, which has
+		// freed the blob or leaves it to the sweeper.
 		if same, e := m.Completed(ctx, u.Template.Bucket, u.Template.Key, u.ID, named); e == nil {
 			return same, nil
 		}
@@ -93,8 +94,11 @@ func (m *Manager) Complete(ctx context.Context, u metadata.Upload, named []Compl
 // parts: the answer to a Complete that comes again. ErrNoSuchUpload otherwise.
 func (m *Manager) Completed(ctx context.Context, bucket, key, uploadID string, named []CompletePart) (metadata.Version, error) {
 	v, err := m.Catalog.Lookup(ctx, metadata.Ref{Bucket: bucket, Key: key, VersionID: uploadID})
-	if err != nil {
+	switch {
+	case errors.Is(err, metadata.ErrNoSuchVersion), errors.Is(err, metadata.ErrNoSuchKey), errors.Is(err, metadata.ErrDeleteMarker):
 		return metadata.Version{}, fmt.Errorf("%w: %s", metadata.ErrNoSuchUpload, uploadID)
+	case err != nil:
+		return metadata.Version{}, err
 	}
 	etags := make([]string, len(named))
 	for i, p := range named {
@@ -128,7 +132,7 @@ func (m *Manager) choose(ctx context.Context, u metadata.Upload, named []Complet
 			return nil, fmt.Errorf("%w: part %d with ETag %s", metadata.ErrInvalidPart, n.Number, n.ETag)
 		}
 		for alg, sum := range n.Checksums {
-			if have, ok := p.Checksums[alg]; ok && have != sum {
+			if p.Checksums[alg] != sum {
 				return nil, fmt.Errorf("%w: part %d with %s %s", metadata.ErrInvalidPart, n.Number, alg, sum)
 			}
 		}

@@ -29,6 +29,7 @@ var (
 
 // Limits of S3.
 const (
+	MaxParts      = 10_000
 	MinPartSize   = 5 << 20
 	MaxObjectSize = 50 << 40
 )
@@ -106,17 +107,18 @@ func (m *Manager) PutPart(ctx context.Context, u metadata.Upload, n int, size in
 	if err := m.here(u); err != nil {
 		return metadata.Part{}, err
 	}
-	set := checksum.NewSet(append([]checksum.Algorithm{checksum.MD5}, algs...)...)
-	stored, err := m.Store.PutPart(ctx, u.StoreUpload, n, size, io.TeeReader(body, set))
+	if n < 1 || n > MaxParts {
+		return metadata.Part{}, metadata.Invalidf("part number %d is not in 1 to %d", n, MaxParts)
+	}
+	read := checksum.NewReader(body, verify, append([]checksum.Algorithm{checksum.MD5}, algs...)...)
+	stored, err := m.Store.PutPart(ctx, u.StoreUpload, n, size, read)
 	if err != nil {
 		return metadata.Part{}, m.known(err)
 	}
-	sums := set.Sums()
-	if verify != nil {
-		if err := verify(sums); err != nil {
-			m.drop(ctx, u, stored)
-			return metadata.Part{}, err
-		}
+	sums, err := read.Finish()
+	if err != nil {
+		m.drop(ctx, u, stored)
+		return metadata.Part{}, err
 	}
 	p := metadata.Part{
 		Number: n, Size: stored.Size, ETag: sums[string(checksum.MD5)], CRC64: stored.CRC64, StorePart: stored.ID,
@@ -157,19 +159,23 @@ func (m *Manager) Abort(ctx context.Context, u metadata.Upload) error {
 // Expire aborts the uploads of the region that were begun longer ago than age.
 func (m *Manager) Expire(ctx context.Context, age time.Duration) (int, error) {
 	n := 0
+	var errs []error
 	for u, err := range m.Catalog.StaleUploads(ctx, m.Region, m.Now().Add(-age)) {
 		if err != nil {
-			return n, fmt.Errorf("list stale uploads: %w", err)
+			errs = append(errs, fmt.Errorf("list stale uploads: %w", err))
+			break
 		}
-		if err := m.Abort(ctx, u); err != nil {
-			if errors.Is(err, metadata.ErrNoSuchUpload) {
-				continue // ended meanwhile
-			}
-			return n, fmt.Errorf("expire upload %s: %w", u.ID, err)
+		err := m.Abort(ctx, u)
+		switch {
+		case err == nil:
+			n++
+		case ctx.Err() != nil:
+			return n, ctx.Err()
+		case !errors.Is(err, metadata.ErrNoSuchUpload): // that one ended meanwhile
+			errs = append(errs, fmt.Errorf("expire upload %s: %w", u.ID, err))
 		}
-		n++
 	}
-	return n, nil
+	return n, errors.Join(errs...)
 }
 
 // here refuses an upload of another region.
