@@ -113,7 +113,8 @@ type ListQuery struct {
 	Limit        int  // 0 to 1000 entries, objects and common prefixes together
 }
 
-// ListPage is a page, in the byte order of UTF-8.
+// ListPage is a page, in the byte order of UTF-8. Its versions come without
+// their Parts.
 type ListPage struct {
 	Versions []Version
 	Prefixes []string
@@ -130,7 +131,8 @@ type Objects interface {
 	// becomes visible, the version it replaces goes to history (versioning
 	// enabled) or is dropped, and the event is written. v.ID, v.Blob and
 	// v.Regions are given; Null, Latest and Seq are set on the result. A Commit
-	// repeated with the same v.ID succeeds without another event.
+	// repeated with the same v.ID succeeds without another event; its Seq is the
+	// Head of the feed then.
 	Commit(ctx context.Context, v Version, c Cond) (Version, error)
 	// Lookup finds a version. Current version missing or a delete marker:
 	// ErrNoSuchKey (with the marker returned, so that callers can name it).

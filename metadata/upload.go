@@ -79,10 +79,14 @@ type DroppedBlob struct {
 
 // Blobs is the sweeper's and the replicator's view of the catalogue.
 type Blobs interface {
-	// Placed records that a durable copy of the blob exists in region.
+	// Placed records that a durable copy of the blob exists in region, with the
+	// event blob.placed unless that was known. The copy of a version that was
+	// removed meanwhile is Dropped in that region too. ErrNoSuchVersion if
+	// nothing names the blob: the copy is an orphan.
 	Placed(ctx context.Context, blob, region string) error
 	// Referenced says for each blob whether a version or an upload in progress
-	// names it.
+	// names it, or whether it waits among those Dropped: whoever is in the middle
+	// of reading such a one may finish.
 	Referenced(ctx context.Context, blobs []string) ([]bool, error)
 	// Dropped lists blobs held by region that became unreachable before t,
 	// oldest first.

@@ -42,10 +42,11 @@ func testListAgainstModel(t *testing.T, s metadata.Store, versions bool) {
 		m := newModel(versioning)
 		var keys []string
 		for range 50 {
-			key := ""
+			var word strings.Builder
 			for range 1 + random.IntN(5) {
-				key += letters[random.IntN(len(letters))]
+				word.WriteString(letters[random.IntN(len(letters))])
 			}
+			key := word.String()
 			if len(keys) > 0 && random.IntN(3) == 0 {
 				key = keys[random.IntN(len(keys))]
 			}

@@ -5,11 +5,8 @@ import (
 
 	"meridian/metadata"
 	"meridian/metadata/catalogtest"
-	"meridian/metadata/postgres"
 	"meridian/metadata/postgres/pgtest"
 )
-
-var _ metadata.Store = (*postgres.Store)(nil)
 
 func TestCatalog(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
+var _ metadata.Store = (*Store)(nil)
+
 // Store is the catalogue. All methods may run at once. It implements
 // metadata.Store.
 type Store struct {

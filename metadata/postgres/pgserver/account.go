@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -34,7 +35,7 @@ func findAccount() (account, error) {
 			return account{name: name, uid: uid, gid: gid, drop: true}, nil
 		}
 	}
-	return account{}, fmt.Errorf("postgres refuses to run as root, and there is neither a user postgres nor a user nobody: run as another user")
+	return account{}, errors.New("postgres refuses to run as root, and there is neither a user postgres nor a user nobody: run as another user")
 }
 
 // own gives a file or directory to the account.
