@@ -1,0 +1,191 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"meridian/metadata"
+)
+
+type bucketList struct {
+	Buckets []metadata.Bucket `json:"buckets"`
+}
+
+// newBucket is the body of POST /v1/buckets; only Name must be given.
+type newBucket struct {
+	Name       string              `json:"name"`
+	Region     string              `json:"region"` // home; ours if empty
+	Placement  metadata.Placement  `json:"placement"`
+	Visibility string              `json:"visibility"`
+	Versioning string              `json:"versioning"`
+	Cache      metadata.CacheRules `json:"cache"`
+}
+
+// bucketPatch is what may be changed of a bucket.
+type bucketPatch struct {
+	Placement  patch[metadata.Placement] `json:"placement"`
+	Visibility patch[string]             `json:"visibility"`
+	Versioning patch[string]             `json:"versioning"`
+	Cache      patch[cachePatch]         `json:"cache"`
+}
+
+type cachePatch struct {
+	EdgeTTL              patch[metadata.Duration] `json:"edge_ttl"`
+	RegionalTTL          patch[metadata.Duration] `json:"regional_ttl"`
+	NegativeTTL          patch[metadata.Duration] `json:"negative_ttl"`
+	StaleWhileRevalidate patch[metadata.Duration] `json:"stale_while_revalidate"`
+	StaleIfError         patch[metadata.Duration] `json:"stale_if_error"`
+}
+
+func (c *call) listBuckets() error {
+	list := bucketList{Buckets: []metadata.Bucket{}}
+	for b, err := range c.store.Buckets(c.ctx(), "") {
+		if err != nil {
+			return err
+		}
+		list.Buckets = append(list.Buckets, b)
+	}
+	return c.json(http.StatusOK, list)
+}
+
+func (c *call) getBucket() error {
+	b, err := c.store.Bucket(c.ctx(), c.param("name"))
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, b)
+}
+
+func (c *call) createBucket() error {
+	var in newBucket
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	b := metadata.Bucket{
+		Name: in.Name, Region: in.Region, Placement: in.Placement, Visibility: in.Visibility, Versioning: in.Versioning,
+		Cache: in.Cache, Owner: c.who.user, Created: c.now().UTC(),
+	}
+	if b.Region == "" {
+		b.Region = c.opts.Region
+	}
+	regions, err := c.knownRegions()
+	if err != nil {
+		return err
+	}
+	var wrong fieldErrors
+	if err := metadata.CheckBucketName(b.Name); err != nil {
+		wrong = append(wrong, FieldError{"name", reason(err)})
+	}
+	if regions != nil && !slices.Contains(regions, b.Region) {
+		wrong = append(wrong, unknownRegion("region", b.Region, regions))
+	}
+	if wrong = append(wrong, checkBucket(b, regions)...); len(wrong) > 0 {
+		return wrong
+	}
+	if b, err = c.store.CreateBucket(c.ctx(), b); err != nil {
+		return err
+	}
+	return c.created("/v1/buckets/"+url.PathEscape(b.Name), b)
+}
+
+func (c *call) patchBucket() error {
+	var in bucketPatch
+	if err := c.decode(&in, names(jsonFieldsOf[metadata.Bucket]())...); err != nil {
+		return err
+	}
+	regions, err := c.knownRegions()
+	if err != nil {
+		return err
+	}
+	b, err := c.store.UpdateBucket(c.ctx(), c.param("name"), func(b *metadata.Bucket) error {
+		in.apply(b)
+		if wrong := checkBucket(*b, regions); len(wrong) > 0 {
+			return wrong
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, b)
+}
+
+func (p *bucketPatch) apply(b *metadata.Bucket) {
+	p.Placement.apply(&b.Placement)
+	p.Visibility.apply(&b.Visibility)
+	p.Versioning.apply(&b.Versioning)
+	if !p.Cache.Set {
+		return
+	}
+	if p.Cache.Null {
+		b.Cache = metadata.CacheRules{}
+	}
+	rules := p.Cache.Value
+	rules.EdgeTTL.apply(&b.Cache.EdgeTTL)
+	rules.RegionalTTL.apply(&b.Cache.RegionalTTL)
+	rules.NegativeTTL.apply(&b.Cache.NegativeTTL)
+	rules.StaleWhileRevalidate.apply(&b.Cache.StaleWhileRevalidate)
+	rules.StaleIfError.apply(&b.Cache.StaleIfError)
+}
+
+func (c *call) deleteBucket() error {
+	if err := c.store.DeleteBucket(c.ctx(), c.param("name")); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+// maxTTL keeps sums of times far from overflowing.
+const maxTTL = metadata.Duration(10 * 365 * 24 * time.Hour)
+
+// checkBucket says which fields cannot be as they are.
+func checkBucket(b metadata.Bucket, regions []string) (wrong fieldErrors) {
+	add := func(field, format string, args ...any) {
+		wrong = append(wrong, FieldError{field, fmt.Sprintf(format, args...)})
+	}
+	switch b.Visibility {
+	case "", metadata.Private, metadata.PublicRead:
+	default:
+		add("visibility", "%.40q is neither private nor public-read", b.Visibility)
+	}
+	switch b.Versioning {
+	case "", metadata.VersioningEnabled, metadata.VersioningSuspended:
+	default:
+		add("versioning", "%.40q is neither Enabled nor Suspended", b.Versioning)
+	}
+	alone := len(b.Placement) == 1 && (b.Placement[0] == "home" || b.Placement[0] == "all")
+	for i, region := range b.Placement {
+		switch {
+		case alone:
+		case region == "":
+			add("placement", "names an empty region")
+		case slices.Contains(b.Placement[:i], region):
+			add("placement", "names %q twice", region)
+		case regions != nil && !slices.Contains(regions, region):
+			wrong = append(wrong, unknownRegion("placement", region, regions))
+		}
+	}
+	for name, d := range map[string]metadata.Duration{
+		"edge_ttl": b.Cache.EdgeTTL, "regional_ttl": b.Cache.RegionalTTL, "negative_ttl": b.Cache.NegativeTTL,
+		"stale_while_revalidate": b.Cache.StaleWhileRevalidate, "stale_if_error": b.Cache.StaleIfError,
+	} {
+		if d < 0 || d > maxTTL {
+			add("cache."+name, "%s is not between 0 and 10 years", time.Duration(d))
+		}
+	}
+	slices.SortFunc(wrong, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
+	return wrong
+}
+
+func unknownRegion(field, region string, known []string) FieldError {
+	return FieldError{field, fmt.Sprintf("there is no region %.60q", region) + suggest(region, known)}
+}
+
+// reason is what an ErrInvalid says, without saying that it is one.
+func reason(err error) string {
+	return strings.TrimPrefix(err.Error(), metadata.ErrInvalid.Error()+": ")
+}

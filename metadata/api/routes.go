@@ -1,0 +1,253 @@
+package api
+
+import (
+	"net/http"
+
+	"meridian/metadata"
+)
+
+// route is an endpoint: who may use it, what it takes and answers. The access
+// check, the check of parameters and /openapi.json all go by it.
+type route struct {
+	method, path string // path as gin writes it, "/v1/media/:id"
+	access       callers
+	maxBody      int64 // of the request; maxBody where it is zero
+	stream       bool  // has no deadline
+
+	tag, summary string
+	query        []param
+	headers      []param
+	body         any    // zero value of what the request's body decodes into
+	bodyType     string // application/json where it is empty
+	status       int    // of success
+	answer       any    // zero value of what is answered; nil where there is nothing
+	answerType   string // application/json where it is empty
+	errors       []int  // beside those that the rest implies
+
+	do func(*call) error
+}
+
+// param is a parameter of a query, or a header.
+type param struct {
+	name, description string
+	schema            schema
+}
+
+func (r route) queryNames() []string {
+	list := make([]string, len(r.query))
+	for i, p := range r.query {
+		list[i] = p.name
+	}
+	return list
+}
+
+const (
+	tagMedia   = "media"
+	tagBuckets = "buckets"
+	tagKeys    = "access keys"
+	tagCluster = "cluster"
+	tagCache   = "cache"
+	tagSession = "session"
+	tagOps     = "operation"
+)
+
+// maxPush bounds what a node tells at once: some 50,000 counters.
+const maxPush = 64 << 20
+
+// routes are all endpoints, HEAD of each GET apart.
+func (a *API) routes() []route {
+	var all []route
+	all = append(all, mediaRoutes()...)
+	all = append(all, adminRoutes()...)
+	all = append(all, cacheRoutes()...)
+	all = append(all, a.opsRoutes()...)
+	return all
+}
+
+func mediaRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/media", access: readers, tag: tagMedia, summary: "List and search records, newest first",
+			query: []param{
+				{"kind", "photo or video", oneOf(metadata.KindPhoto, metadata.KindVideo)},
+				{"q", `full text over title, description, tags and key: words, "phrases", or, -not`, text()},
+				{"tag", "records with this tag", text()},
+				{"bucket", "records of this bucket", text()},
+				{"state", "records in this state", oneOf(metadata.MediaPending, metadata.MediaProcessing, metadata.MediaReady, metadata.MediaFailed)},
+				{"cursor", "next of the page before", text()},
+				{"limit", "records in a page", between(1, maxPage, defaultPage)},
+			},
+			status: http.StatusOK, answer: mediaPage{}, do: (*call).listMedia,
+		},
+		{
+			method: http.MethodPost, path: "/v1/media", access: writers, tag: tagMedia,
+			summary: "Announce a photo or video, or enrich the record of one that is there (200)",
+			body:    newMedia{}, status: http.StatusCreated, answer: metadata.Media{},
+			errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity}, do: (*call).createMedia,
+		},
+		{
+			method: http.MethodGet, path: "/v1/media/:id", access: readers, tag: tagMedia, summary: "A record",
+			status: http.StatusOK, answer: metadata.Media{}, do: (*call).getMedia,
+		},
+		{
+			method: http.MethodPatch, path: "/v1/media/:id", access: writers, tag: tagMedia,
+			summary: "Change title, description or tags; null empties them (RFC 7396)",
+			body:    mediaPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.Media{}, do: (*call).patchMedia,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/media/:id", access: writers, tag: tagMedia,
+			summary: "Delete the object and its record; 412 where the object was overwritten since",
+			status:  http.StatusNoContent, errors: []int{http.StatusPreconditionFailed}, do: (*call).deleteMedia,
+		},
+		{
+			method: http.MethodGet, path: "/v1/media/:id/playback", access: readers, tag: tagMedia,
+			summary: "URLs on the live edges, the client's region first; signed where the bucket is private",
+			query: []param{
+				{"region", "where the client is", text()},
+				{"expires", "how long signed URLs are good for, 1s to 168h; 1h if not given", schema{"type": "string", "examples": []string{"1h"}}},
+			},
+			headers: []param{{clientRegion, "where the client is, if the parameter does not say", text()}},
+			status:  http.StatusOK, answer: playback{}, errors: []int{http.StatusConflict}, do: (*call).getPlayback,
+		},
+	}
+}
+
+func adminRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/buckets", access: readers, tag: tagBuckets, summary: "All buckets, by name",
+			status: http.StatusOK, answer: bucketList{}, do: (*call).listBuckets,
+		},
+		{
+			method: http.MethodPost, path: "/v1/buckets", access: admin, tag: tagBuckets, summary: "Create a bucket",
+			body: newBucket{}, status: http.StatusCreated, answer: metadata.Bucket{}, errors: []int{http.StatusConflict}, do: (*call).createBucket,
+		},
+		{
+			method: http.MethodGet, path: "/v1/buckets/:name", access: readers, tag: tagBuckets, summary: "A bucket",
+			status: http.StatusOK, answer: metadata.Bucket{}, do: (*call).getBucket,
+		},
+		{
+			method: http.MethodPatch, path: "/v1/buckets/:name", access: admin, tag: tagBuckets,
+			summary: "Change visibility, placement, versioning or cache rules; null is the default (RFC 7396)",
+			body:    bucketPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.Bucket{}, do: (*call).patchBucket,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/buckets/:name", access: admin, tag: tagBuckets, summary: "Delete an empty bucket",
+			status: http.StatusNoContent, errors: []int{http.StatusConflict}, do: (*call).deleteBucket,
+		},
+		{
+			method: http.MethodGet, path: "/v1/keys", access: admin, tag: tagKeys, summary: "All access keys, without their secrets",
+			status: http.StatusOK, answer: keyList{}, do: (*call).listKeys,
+		},
+		{
+			method: http.MethodPost, path: "/v1/keys", access: admin, tag: tagKeys, summary: "Make an access key; its secret is told this once",
+			body: newKey{}, status: http.StatusCreated, answer: metadata.AccessKey{}, do: (*call).createKey,
+		},
+		{
+			method: http.MethodGet, path: "/v1/keys/:id", access: admin, tag: tagKeys, summary: "An access key, without its secret",
+			status: http.StatusOK, answer: metadata.AccessKey{}, do: (*call).getKey,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/keys/:id", access: admin, tag: tagKeys, summary: "Revoke an access key",
+			status: http.StatusNoContent, do: (*call).deleteKey,
+		},
+		{
+			method: http.MethodGet, path: "/v1/regions", access: readers, tag: tagCluster, summary: "All regions, with their S3 endpoints and edges",
+			status: http.StatusOK, answer: regionList{}, do: (*call).listRegions,
+		},
+		{
+			method: http.MethodGet, path: "/v1/regions/:name", access: readers, tag: tagCluster, summary: "A region",
+			status: http.StatusOK, answer: region{}, do: (*call).getRegion,
+		},
+		{
+			method: http.MethodGet, path: "/v1/nodes", access: readers, tag: tagCluster, summary: "All nodes, live and silent",
+			status: http.StatusOK, answer: nodeList{}, do: (*call).listNodes,
+		},
+	}
+}
+
+func cacheRoutes() []route {
+	return []route{
+		{
+			method: http.MethodPost, path: "/v1/purge", access: writers | node, tag: tagCache, summary: "Purge from every cache; answers before they have done it",
+			body: metadata.Purge{}, status: http.StatusAccepted, answer: metadata.PurgeStatus{}, do: (*call).askPurge,
+		},
+		{
+			method: http.MethodGet, path: "/v1/purge/:id", access: readers, tag: tagCache, summary: "Which nodes have applied a purge, and when",
+			status: http.StatusOK, answer: metadata.PurgeStatus{}, do: (*call).getPurge,
+		},
+		{
+			method: http.MethodGet, path: "/v1/cache/report", access: readers, tag: tagCache, summary: "The hit report",
+			query: []param{
+				{"window", "how far back, 1m to 720h; 5m if not given", schema{"type": "string", "examples": []string{"5m", "24h"}}},
+				{"by", "groups, parted by commas: tier, region, node, bucket, class; all if not given", text()},
+			},
+			status: http.StatusOK, answer: metadata.Report{}, do: (*call).report,
+		},
+		{
+			method: http.MethodGet, path: "/v1/feed", access: readers | node, stream: true, tag: tagCluster,
+			summary: "Events after a position, server-sent, from now on if none is given; a comment every second",
+			query:   []param{{"after", "position to go on after; 0 is the beginning", text()}},
+			headers: []param{{"Last-Event-ID", "the same, as a browser sends it that connects again", text()}},
+			status:  http.StatusOK, answer: metadata.Event{}, answerType: "text/event-stream", errors: []int{http.StatusGone}, do: (*call).feed,
+		},
+		{
+			method: http.MethodPost, path: "/v1/nodes/push", access: node, maxBody: maxPush, tag: tagCluster, summary: "What a node counted; for nodes",
+			body: metadata.Push{}, status: http.StatusOK, answer: metadata.PushReply{}, errors: []int{http.StatusConflict}, do: (*call).push,
+		},
+		{
+			method: http.MethodGet, path: "/v1/nodes/snapshot", access: node, tag: tagCluster, summary: "What a node must know to answer by itself; for nodes",
+			status: http.StatusOK, answer: metadata.Snapshot{}, do: (*call).snapshot,
+		},
+	}
+}
+
+func (a *API) opsRoutes() []route {
+	ops := func(c *call) error {
+		a.ops.ServeHTTP(c.gin.Writer, c.r)
+		return nil
+	}
+	return []route{
+		{
+			method: http.MethodPost, path: "/v1/session", access: public, tag: tagSession, summary: "Sign in: sets a session cookie, good for 12 h",
+			body: login{}, status: http.StatusOK, answer: sessionInfo{}, errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests}, do: (*call).signIn,
+		},
+		{
+			method: http.MethodGet, path: "/v1/session", access: readers, tag: tagSession, summary: "Who is signed in",
+			status: http.StatusOK, answer: sessionInfo{}, do: (*call).whoAmI,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/session", access: public, tag: tagSession, summary: "Sign out",
+			status: http.StatusNoContent, errors: []int{http.StatusForbidden}, do: (*call).signOut,
+		},
+		{
+			method: http.MethodGet, path: "/healthz", access: public, tag: tagOps, summary: "Whether the process runs",
+			status: http.StatusOK, answer: health{}, do: ops,
+		},
+		{
+			method: http.MethodGet, path: "/readyz", access: public, tag: tagOps, summary: "Whether it can do its work, else why not (503)",
+			status: http.StatusOK, answer: health{}, do: ops,
+		},
+		{
+			method: http.MethodGet, path: "/metrics", access: public, tag: tagOps, summary: "Metrics for Prometheus",
+			status: http.StatusOK, answer: "", answerType: "text/plain", do: ops,
+		},
+		{
+			method: http.MethodGet, path: "/openapi.json", access: public, tag: tagOps, summary: "This document",
+			status: http.StatusOK, answer: map[string]any(nil), do: func(c *call) error {
+				c.write(http.StatusOK, "application/json", a.openapi)
+				return nil
+			},
+		},
+		{
+			method: http.MethodGet, path: "/", access: public, tag: tagOps, summary: "What this is, for people",
+			status: http.StatusOK, answer: "", answerType: "text/html", do: (*call).landing,
+		},
+	}
+}
+
+// health is what /healthz and /readyz answer.
+type health struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
