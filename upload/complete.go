@@ -43,11 +43,28 @@ type CompleteOptions struct {
 }
 
 // Complete makes the object of exactly the named parts. Nothing is changed
-// before all of them, and the precondition, were checked.
+// before all of them, and the precondition, were checked. Where another Complete
+// of the same parts was faster its answer is given.
 func (m *Manager) Complete(ctx context.Context, u metadata.Upload, named []CompletePart, o CompleteOptions) (metadata.Version, error) {
 	if err := m.here(u); err != nil {
 		return metadata.Version{}, err
 	}
+	v, err := m.complete(ctx, u, named, o)
+	switch {
+	case errors.Is(err, metadata.ErrNoSuchUpload), errors.Is(err, metadata.ErrInvalidPart), errors.Is(err, metadata.ErrPrecondition):
+		// These are also what is met by who comes second.
+		bucket, key := u.Template.Bucket, u.Template.Key
+		if same, e := m.Completed(ctx, bucket, key, u.ID, named); e == nil {
+			return same, nil
+		}
+		if _, e := m.Catalog.Upload(ctx, bucket, key, u.ID); errors.Is(e, metadata.ErrNoSuchUpload) {
+			return metadata.Version{}, e
+		}
+	}
+	return v, err
+}
+
+func (m *Manager) complete(ctx context.Context, u metadata.Upload, named []CompletePart, o CompleteOptions) (metadata.Version, error) {
 	parts, err := m.choose(ctx, u, named)
 	if err != nil {
 		return metadata.Version{}, err
@@ -79,15 +96,8 @@ func (m *Manager) Complete(ctx context.Context, u metadata.Upload, named []Compl
 		return metadata.Version{}, fmt.Errorf("complete upload %s: the store made %d bytes with checksum %x, not %d with %x", u.ID, info.Size, info.CRC64, v.Size, v.CRC64)
 	}
 	v.Modified = m.Now().UTC().Truncate(time.Millisecond)
-	done, err := m.Catalog.CompleteUpload(ctx, u.ID, v, o.Cond)
-	if errors.Is(err, metadata.ErrNoSuchUpload) {
-		// A Complete at the same time was faster; or it was aborted, which has
-		// freed the blob or leaves it to the sweeper.
-		if same, e := m.Completed(ctx, u.Template.Bucket, u.Template.Key, u.ID, named); e == nil {
-			return same, nil
-		}
-	}
-	return done, err
+	// If it was aborted meanwhile, Abort has freed the blob or will.
+	return m.Catalog.CompleteUpload(ctx, u.ID, v, o.Cond)
 }
 
 // Completed finds the object that an upload has become, if it was made of these
@@ -115,6 +125,11 @@ func (m *Manager) choose(ctx context.Context, u metadata.Upload, named []Complet
 	if len(named) == 0 {
 		return nil, metadata.Invalidf("an upload is completed with at least one part")
 	}
+	for i, n := range named[1:] {
+		if n.Number <= named[i].Number {
+			return nil, fmt.Errorf("%w: %d comes after %d", ErrPartOrder, n.Number, named[i].Number)
+		}
+	}
 	recorded := map[int]metadata.Part{}
 	for p, err := range m.Catalog.Parts(ctx, u.ID, 0) {
 		if err != nil {
@@ -124,9 +139,6 @@ func (m *Manager) choose(ctx context.Context, u metadata.Upload, named []Complet
 	}
 	parts := make([]metadata.Part, len(named))
 	for i, n := range named {
-		if i > 0 && n.Number <= named[i-1].Number {
-			return nil, fmt.Errorf("%w: %d comes after %d", ErrPartOrder, n.Number, named[i-1].Number)
-		}
 		p, ok := recorded[n.Number]
 		if !ok || !strings.EqualFold(p.ETag, n.ETag) {
 			return nil, fmt.Errorf("%w: part %d with ETag %s", metadata.ErrInvalidPart, n.Number, n.ETag)
