@@ -1,67 +1,53 @@
 package policy
 
-// ghosts remembers the hashes of entries that were evicted, for as long as a
-// number of bytes worth of others were evicted after them.
+// ghosts remember of evicted entries that they were, and their hits: a table of
+// short queues, each of one cache line, in which the newest displaces the oldest.
+// A ghost costs four bytes.
 type ghosts struct {
-	seen  map[uint64]int64 // hash to the value of evicted when it went
-	order []ghost          // a ring, oldest first
-	first int
-	count int
-	// evicted are the bytes evicted so far, window how many of them are
-	// remembered.
-	evicted, window int64
+	lines [][ghostsPerLine]uint32 // fingerprint and, in the low bits, hits
+	// size is for how many entries held the table was made.
+	size int64
 }
 
-type ghost struct {
-	hash uint64
-	at   int64
-}
+const (
+	ghostsPerLine = 16
+	// ghostsPerEntry is how many ghosts there are for each entry held.
+	ghostsPerEntry = 3
+	ghostHits      = maxHits // mask
+)
 
-func newGhosts(window int64) *ghosts {
-	return &ghosts{seen: map[uint64]int64{}, window: window}
-}
-
-// add remembers an entry of size bytes.
-func (g *ghosts) add(hash uint64, size int64) {
-	g.evicted += size
-	g.seen[hash] = g.evicted
-	g.expire()
-	if g.count == len(g.order) {
-		g.grow()
+// add remembers an entry that went while held others stay.
+func (g *ghosts) add(hash uint64, hits uint8, held int64) {
+	if g.lines == nil || held > 2*g.size {
+		// More entries are held than the table was made for; the few ghosts of
+		// that short time are given up.
+		g.size = max(held, ghostsPerLine)
+		g.lines = make([][ghostsPerLine]uint32, g.size*ghostsPerEntry/ghostsPerLine+1)
 	}
-	g.order[(g.first+g.count)%len(g.order)] = ghost{hash, g.evicted}
-	g.count++
+	line, mark := g.find(hash)
+	copy(line[1:], line[:])
+	line[0] = mark | uint32(hits)
 }
 
-// take reports whether a hash is remembered, and forgets it.
-func (g *ghosts) take(hash uint64) bool {
-	at, ok := g.seen[hash]
-	if !ok {
-		return false
+// take returns the hits of a ghost, which is one no longer.
+func (g *ghosts) take(hash uint64) (hits uint8, ok bool) {
+	if g.lines == nil {
+		return 0, false
 	}
-	delete(g.seen, hash)
-	return g.evicted-at <= g.window
-}
-
-func (g *ghosts) expire() {
-	for g.count > 0 {
-		old := g.order[g.first]
-		if g.evicted-old.at <= g.window {
-			return
+	line, mark := g.find(hash)
+	for i, ghost := range line {
+		if ghost&^ghostHits == mark {
+			copy(line[i:], line[i+1:])
+			line[ghostsPerLine-1] = 0
+			return uint8(ghost & ghostHits), true
 		}
-		// A hash that was evicted again since is remembered from then on.
-		if g.seen[old.hash] == old.at {
-			delete(g.seen, old.hash)
-		}
-		g.first = (g.first + 1) % len(g.order)
-		g.count--
 	}
+	return 0, false
 }
 
-func (g *ghosts) grow() {
-	order := make([]ghost, max(64, 2*len(g.order)))
-	for i := range g.count {
-		order[i] = g.order[(g.first+i)%len(g.order)]
-	}
-	g.order, g.first = order, 0
+// find returns the line of a hash and its fingerprint there, which is not zero.
+func (g *ghosts) find(hash uint64) (line *[ghostsPerLine]uint32, mark uint32) {
+	hash *= 0x9e3779b97f4a7c15 // whatever bits of it others have used
+	hash ^= hash >> 32
+	return &g.lines[hash%uint64(len(g.lines))], (uint32(hash>>32) | 1<<31) &^ ghostHits
 }
