@@ -3,7 +3,6 @@ package postgres
 import (
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"meridian/metadata"
 )
@@ -15,11 +14,11 @@ func FuzzAfterAll(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, s, other string) {
-		if !utf8.ValidString(s) || !utf8.ValidString(other) || len(s)+len(other) > metadata.MaxKeyLength {
+		if !isText(s) || !isText(other) || len(s)+len(other) > metadata.MaxKeyLength {
 			t.Skip()
 		}
 		end := afterAll(s)
-		if !utf8.ValidString(end) || strings.ContainsRune(end, 0) {
+		if !isText(end) {
 			t.Fatalf("afterAll(%q) = %q, which Postgres cannot keep", s, end)
 		}
 		if s+other >= end {
