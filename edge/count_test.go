@@ -167,11 +167,11 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"meridian_cache_requests_total{region=europe,result=hit,tier=edge}":        1,
-		"meridian_cache_requests_total{region=europe,result=miss,tier=edge}":       1,
-		"meridian_cache_bytes_total{region=europe,result=hit,tier=edge}":           1,
-		"meridian_cache_fills_total{kind=head,outcome=ok,region=europe,tier=edge}": 1,
-		"meridian_cache_indexed_heads{region=europe,tier=edge}":                    1,
+		"meridian_cache_requests_total{bucket=media,class=other,region=europe,result=hit,tier=edge}":  1,
+		"meridian_cache_requests_total{bucket=media,class=other,region=europe,result=miss,tier=edge}": 1,
+		"meridian_cache_bytes_total{bucket=media,class=other,region=europe,result=hit,tier=edge}":     1,
+		"meridian_cache_fills_total{kind=head,outcome=ok,region=europe,tier=edge}":                    1,
+		"meridian_cache_indexed_heads{region=europe,tier=edge}":                                       1,
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %v, want %v", name, got[name], want)

@@ -76,7 +76,9 @@ func (n *Node) startOver(ctx context.Context) error {
 // whoever has seen a Seq applied sees its effect.
 func (n *Node) apply(ctx context.Context, e metadata.Event) error {
 	switch e.Type {
-	case metadata.ObjectCreated, metadata.ObjectDeleted:
+	case metadata.ObjectCreated:
+		n.overwritten(ctx, e.Seq, purge.Object{Bucket: e.Bucket, Key: e.Key}, e.VersionID)
+	case metadata.ObjectDeleted:
 		n.forget(ctx, e.Seq, purge.Target{Objects: []purge.Object{{Bucket: e.Bucket, Key: e.Key}}})
 	case metadata.BucketCreated, metadata.BucketUpdated, metadata.BucketDeleted, metadata.KeyChanged:
 		if err := n.refresh(ctx, e.Seq); err != nil {

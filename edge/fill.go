@@ -148,7 +148,7 @@ func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 		return
 	}
 	var evicted []string
-	f.stored = j.n.fills.keep(mark, func() {
+	f.stored = j.n.fills.keep(mark, f.head.VersionID, func() {
 		j.n.put(ctx, cache.Key{Class: cache.Head, Name: j.name}, encoded)
 		evicted = j.n.index.Add(j.object, j.name, f.head.SurrogateKeys())
 	})

@@ -27,6 +27,9 @@ type fillMark struct {
 	object purge.Object
 	key    string // under which the fill can be joined
 	marked bool
+	// current is the version that the newest event has made current, where it
+	// was a write: a marked fill that brings just this one is up to date.
+	current string
 }
 
 func newFills() *fills {
@@ -48,11 +51,12 @@ func (f *fills) begin(o purge.Object, key string) (m *fillMark, heard metadata.S
 	return m, f.heard
 }
 
-// keep calls put, unless the fill was marked. It reports whether it did.
-func (f *fills) keep(m *fillMark, put func()) bool {
+// keep calls put, unless the fill was marked by anything but the write of the
+// very version it brings. It reports whether it did.
+func (f *fills) keep(m *fillMark, version string, put func()) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m.marked {
+	if m.marked && (m.current == "" || m.current != version) {
 		return false
 	}
 	put()
@@ -71,14 +75,15 @@ func (f *fills) end(m *fillMark) {
 
 // mark marks the running fills that t may touch and returns the keys under
 // which they can be joined. A fill whose surrogate keys are not known yet is
-// touched by every target that has any.
-func (f *fills) mark(s metadata.Seq, t *purge.Target) (keys []string) {
+// touched by every target that has any. current is the version that the event
+// wrote, or empty.
+func (f *fills) mark(s metadata.Seq, t *purge.Target, current string) (keys []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.heard = s
 	add := func(set map[*fillMark]struct{}) {
 		for m := range set {
-			m.marked = true
+			m.marked, m.current = true, current
 			keys = append(keys, m.key)
 		}
 	}

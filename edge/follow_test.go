@@ -35,6 +35,43 @@ func TestOverwriteIsSeen(t *testing.T) {
 	}
 }
 
+// Whoever reads right after a write fills the cache before the event of the
+// write comes. The event takes nothing away that is as new as itself, and what
+// comes with the next write still goes.
+func TestTheEventOfWhatWasReadAlreadyDropsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	e, regional := w.pair()
+	first := w.origin.put("media/a", random(3*mib, 1))
+	wantBody(t, "read before its event", e.get("/media/a"), 200, "miss", first.body)
+	s := w.control.emit(metadata.Event{Type: metadata.ObjectCreated, Bucket: "media", Key: "a", VersionID: first.version})
+	w.applied(s, e, regional)
+	wantBody(t, "after its event", e.get("/media/a"), 200, "hit", first.body)
+
+	second := w.origin.put("media/a", random(3*mib, 2))
+	s = w.control.emit(metadata.Event{Type: metadata.ObjectCreated, Bucket: "media", Key: "a", VersionID: second.version})
+	w.applied(s, e, regional)
+	wantBody(t, "after the overwrite", e.get("/media/a"), 200, "miss", second.body)
+
+	// While the fill of the written version runs, too; but not a fill of the
+	// version before it.
+	third := w.origin.put("media/a", random(3*mib, 3))
+	w.applied(w.control.emit(metadata.Event{Type: metadata.ObjectCreated, Bucket: "media", Key: "a", VersionID: third.version}), e, regional)
+	gate := make(chan struct{})
+	w.origin.set(func() { w.origin.hold = func(*http.Request, *object) { <-gate } })
+	asked := w.origin.asked()
+	done := make(chan answer, 1)
+	go func() {
+		a, _ := e.do(t.Context(), http.MethodGet, "/media/a", nil) // its body is looked at below
+		done <- a
+	}()
+	w.control.eventually(t, "the origin holds the request", func() bool { return w.origin.asked() > asked })
+	w.applied(w.control.emit(metadata.Event{Type: metadata.ObjectCreated, Bucket: "media", Key: "a", VersionID: third.version}), e, regional)
+	close(gate)
+	wantBody(t, "the fill", <-done, 200, "miss", third.body)
+	wantBody(t, "after the fill", e.get("/media/a"), 200, "hit", third.body)
+}
+
 // The origin has read the old version when the overwrite happens. What it
 // answers is neither kept nor joined, at either tier, also where an edge hears
 // of the overwrite before its regional cache does.

@@ -12,7 +12,7 @@ import (
 // running fill bring them back. s is the event that asks for it. It returns how
 // many there were. When it returns, nobody who comes later is served from them.
 func (n *Node) forget(ctx context.Context, s metadata.Seq, t purge.Target) int {
-	for _, key := range n.fills.mark(s, &t) {
+	for _, key := range n.fills.mark(s, &t, "") {
 		n.heads.Forget(key)
 	}
 	if t.Soft {
@@ -31,6 +31,32 @@ func (n *Node) forget(ctx context.Context, s metadata.Seq, t purge.Target) int {
 		n.dropHead(ctx, headName(o, ""))
 	}
 	return len(names)
+}
+
+// overwritten drops the heads of an object that has a new current version, but
+// for one that already tells of that version: whoever reads right after a write
+// fills the cache before the event of the write comes, with nothing older than
+// it.
+func (n *Node) overwritten(ctx context.Context, s metadata.Seq, o purge.Object, version string) {
+	t := purge.Target{Objects: []purge.Object{o}}
+	for _, key := range n.fills.mark(s, &t, version) {
+		n.heads.Forget(key)
+	}
+	current := headName(o, "")
+	h := n.cachedHead(ctx, current)
+	keep := h != nil && version != "" && h.VersionID == version
+	for _, name := range n.index.Take(t) {
+		if name != current {
+			n.dropHead(ctx, name)
+		}
+	}
+	if !keep {
+		n.dropHead(ctx, current)
+		return
+	}
+	for _, name := range n.index.Add(o, current, h.SurrogateKeys()) {
+		n.dropHead(ctx, name)
+	}
 }
 
 // mistrust makes a head be revalidated before its next use. That an event should

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"meridian/edge/cache"
@@ -12,8 +14,9 @@ const results = tally.Pass + 1
 
 // metrics are the node's own, on the registry of its process.
 type metrics struct {
-	requests [results]prometheus.Counter
-	bytes    [results]prometheus.Counter
+	requests *prometheus.CounterVec // by bucket, class, result
+	bytes    *prometheus.CounterVec // likewise
+	buckets  labelSet
 	latency  [results]prometheus.Observer
 	refused  prometheus.Counter
 	fills    *prometheus.CounterVec // by kind: head, slice; and outcome: ok, error
@@ -31,22 +34,21 @@ func newMetrics(n *Node) (*metrics, error) {
 	stat := func(read func(cache.Stats) int64) func() float64 {
 		return func() float64 { return float64(read(n.cfg.Cache.Stats())) }
 	}
-	requests := counter("requests_total", "Requests answered, by how.", "result")
-	bytes := counter("bytes_total", "Bytes of bodies sent, by how the request was answered.", "result")
+	requests := counter("requests_total", "Requests answered, by how.", "bucket", "class", "result")
+	bytes := counter("bytes_total", "Bytes of bodies sent, by how the request was answered.", "bucket", "class", "result")
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "meridian_cache_first_byte_seconds", Help: "Time to the first byte of an answer.", ConstLabels: labels,
 		Buckets: prometheus.ExponentialBuckets(50e-6, 4, 10),
 	}, []string{"result"})
 	refused := prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_refused_total", Help: "Requests refused before the cache was asked.", ConstLabels: labels})
 	m := &metrics{
+		requests: requests, bytes: bytes,
 		refused: refused,
 		fills:   counter("fills_total", "Requests to the next tier, by what was asked for and how it went.", "kind", "outcome"),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
 			Help: "How old the event applied last was when it was applied.", ConstLabels: labels}),
 	}
 	for r := range results {
-		m.requests[r] = requests.WithLabelValues(r.String())
-		m.bytes[r] = bytes.WithLabelValues(r.String())
 		m.latency[r] = latency.WithLabelValues(r.String())
 	}
 	collectors := []prometheus.Collector{
@@ -66,7 +68,41 @@ func newMetrics(n *Node) (*metrics, error) {
 }
 
 func (m *metrics) count(s *tally.Sample) {
-	m.requests[s.Result].Inc()
-	m.bytes[s.Result].Add(float64(s.Bytes))
+	bucket := m.buckets.label(s.Bucket)
+	m.requests.WithLabelValues(bucket, s.Class, s.Result.String()).Inc()
+	m.bytes.WithLabelValues(bucket, s.Class, s.Result.String()).Add(float64(s.Bytes))
 	m.latency[s.Result].Observe(s.FirstByte.Seconds())
+}
+
+// labelSet bounds the values of a label: those seen first keep their names, the
+// rest share one, so that buckets by the thousand do not fill memory and
+// dashboards. The hit report tells all of them apart.
+type labelSet struct {
+	mu   sync.RWMutex
+	seen map[string]struct{}
+}
+
+const (
+	maxLabels  = 200
+	otherLabel = "_other"
+)
+
+func (l *labelSet) label(value string) string {
+	l.mu.RLock()
+	_, known := l.seen[value]
+	full := len(l.seen) >= maxLabels
+	l.mu.RUnlock()
+	switch {
+	case known:
+		return value
+	case full:
+		return otherLabel
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen == nil {
+		l.seen = map[string]struct{}{}
+	}
+	l.seen[value] = struct{}{}
+	return value
 }

@@ -42,7 +42,7 @@ func (x *exchange) respond(ctx context.Context, f *found) error {
 	if h.Status != http.StatusOK {
 		return x.respondNegative(f)
 	}
-	x.sample.Class = classOf(h.Fields.Get("Content-Type"))
+	x.sample.Class = metadata.ClassOf(h.Fields.Get("Content-Type"))
 	status, useRange := httpcache.CheckConditions(x.r.Method, x.r.Header, h.Validators())
 	if status != 0 {
 		return x.respondCondition(f, status)

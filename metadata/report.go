@@ -3,6 +3,7 @@ package metadata
 import (
 	"context"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,18 @@ const (
 	ClassVideo = "video"
 	ClassOther = "other"
 )
+
+// ClassOf is the class of a content type.
+func ClassOf(contentType string) string {
+	kind, _, _ := strings.Cut(contentType, "/")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
+	case "image":
+		return ClassPhoto
+	case "video":
+		return ClassVideo
+	}
+	return ClassOther
+}
 
 // Counter counts the requests of one node for one bucket and class in one
 // minute. Hits, Misses, Stale, Revalidated and Pass add up to Requests:

@@ -10,8 +10,10 @@ package hop
 const NodeAccessKey = "meridian-node"
 
 const (
-	// RequestApplied is the Seq that the sender has applied. A receiver that is
-	// behind it catches up before it answers from its cache.
+	// RequestApplied is the Seq that the sender has applied, "0" where it has
+	// applied nothing. A receiver that is behind it catches up before it answers
+	// from its cache. Every cache node sends it, and nobody else: an origin
+	// counts the requests that have it.
 	RequestApplied = "X-Meridian-Applied"
 	// RequestVersion asks for exactly this version (a ULID), even if it was
 	// overwritten a moment ago: how a slice is fetched.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"meridian/internal/hop"
 	"meridian/metadata"
 )
 
@@ -53,7 +54,7 @@ func (c *call) observe(result code) {
 	c.metrics.running.Dec()
 	c.metrics.requests.WithLabelValues(c.opName(), string(result)).Inc()
 	c.metrics.duration.WithLabelValues(c.opName()).Observe(time.Since(c.w.start).Seconds())
-	if c.who.node && c.op != nil && c.op.access == readObject && !c.forPeer() {
+	if c.who.node && c.op != nil && c.op.access == readObject && c.r.Header.Get(hop.RequestApplied) != "" {
 		c.sample.Bucket, c.sample.Bytes = c.bucket, c.w.bytes
 		c.sample.FirstByte, c.sample.Status = c.w.first, c.w.status
 		if c.r.Method == http.MethodHead {

@@ -52,7 +52,7 @@ func (c *call) getObject() error {
 	if err != nil {
 		return err
 	}
-	c.sample.Class = classOf(v.ContentType)
+	c.sample.Class = metadata.ClassOf(v.ContentType)
 	h := c.w.Header()
 	if c.who.node {
 		h.Set(hop.Version, v.ID)
@@ -186,16 +186,4 @@ type ReadSample struct {
 	Bytes     int64 // of the body, as sent
 	FirstByte time.Duration
 	Status    int
-}
-
-// classOf is the class of a content type in the hit report.
-func classOf(contentType string) string {
-	kind, _, _ := strings.Cut(contentType, "/")
-	switch strings.ToLower(strings.TrimSpace(kind)) {
-	case "image":
-		return metadata.ClassPhoto
-	case "video":
-		return metadata.ClassVideo
-	}
-	return metadata.ClassOther
 }

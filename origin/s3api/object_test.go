@@ -535,20 +535,22 @@ func TestNodes(t *testing.T) {
 	w := newWorld(t)
 	w.must("PUT", "/bkt", nil)
 	w.must("PUT", "/bkt/key", []byte("old"), "Content-Type: video/mp4")
-	first := w.do(node, "GET", "/bkt/key", nil)
+	const cacheNode = hop.RequestApplied + ": 0"
+	first := w.do(node, "GET", "/bkt/key", nil, cacheNode)
 	version := first.header.Get(hop.Version)
 	if string(first.body) != "old" || len(version) != 26 || first.header.Get(hop.Crc64) == "" {
 		t.Fatalf("%d %v %q", first.status, first.header, first.body)
 	}
 	w.must("PUT", "/bkt/key", []byte("new"), "Content-Type: video/mp4")
-	if r := w.do(node, "GET", "/bkt/key", nil, hop.RequestVersion+": "+version, "Range: bytes=1-"); r.status != 206 || string(r.body) != "ld" || r.header.Get(hop.Version) != version {
+	if r := w.do(node, "GET", "/bkt/key", nil, cacheNode, hop.RequestVersion+": "+version, "Range: bytes=1-"); r.status != 206 || string(r.body) != "ld" || r.header.Get(hop.Version) != version {
 		t.Errorf("the version that was just overwritten: %d %q %v", r.status, r.body, r.header)
 	}
 	if r := w.do(root, "GET", "/bkt/key", nil, hop.RequestVersion+": "+version); string(r.body) != "new" || r.header.Get(hop.Version) != "" {
 		t.Errorf("a client that pretends: %q %v", r.body, r.header)
 	}
-	w.refused(node, 404, "NoSuchKey", "GET", "/bkt/missing", nil)
-	w.do(node, "HEAD", "/bkt/key", nil)
+	w.refused(node, 404, "NoSuchKey", "GET", "/bkt/missing", nil, cacheNode)
+	w.do(node, "HEAD", "/bkt/key", nil, cacheNode)
+	w.do(node, "GET", "/bkt/key", nil) // a worker looks at a file: no request through the tiers
 
 	got := w.observed()
 	if len(got) != 4 {
