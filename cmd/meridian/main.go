@@ -42,14 +42,17 @@ type command struct {
 
 // roles are the commands that serve and whose options may stand in a
 // configuration file; clients talk to a metadata role that runs.
-var (
-	roles = map[string]command{
+func roles() map[string]command {
+	return map[string]command{
 		"dev":      {"run every role on this machine, nothing to configure", devCommand},
 		"metadata": {"run the metadata API", metadataCommand},
 		"origin":   {"run the S3 endpoint and blob store of one region", originCommand},
 		"edge":     {"run one cache node, edge or regional", edgeCommand},
 	}
-	clients = map[string]command{
+}
+
+func clients() map[string]command {
+	return map[string]command{
 		"purge":   {"make every cache forget URLs, prefixes, keys or buckets", purgeCommand},
 		"report":  {"print the hit ratio of every tier", reportCommand},
 		"key":     {"create, list and revoke access keys", keyCommand},
@@ -57,7 +60,7 @@ var (
 		"health":  {"exit 0 if a role is ready", healthCommand},
 		"version": {"print the version", versionCommand},
 	}
-)
+}
 
 // run is main with its surroundings handed in; it returns the exit code: 0, 1
 // for a failure, 2 for a command line or configuration that is wrong.
@@ -69,12 +72,12 @@ func run(ctx context.Context, args []string, p process) int {
 		}
 		return 0
 	}
-	cmd, ok := roles[args[0]]
+	cmd, ok := roles()[args[0]]
 	if !ok {
-		cmd, ok = clients[args[0]]
+		cmd, ok = clients()[args[0]]
 	}
 	if !ok {
-		known := append(sortedKeys(roles), sortedKeys(clients)...)
+		known := append(sortedKeys(roles()), sortedKeys(clients())...)
 		fmt.Fprintf(p.stderr, "meridian: unknown command %q%s\n", args[0], nearestOf(args[0], known))
 		return 2
 	}
@@ -111,7 +114,7 @@ func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(fo
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Meridian is an object store with its own CDN: S3 in, fast bytes out.\n\nusage: meridian <command> [options]\n\nroles:\n")
-	for _, group := range []map[string]command{roles, clients} {
+	for _, group := range []map[string]command{roles(), clients()} {
 		for _, name := range sortedKeys(group) {
 			fmt.Fprintf(w, "  %-10s %s\n", name, group[name].about)
 		}
@@ -125,7 +128,7 @@ func usage(w io.Writer) {
 // knownOptions lists the options of every command, by command.
 func knownOptions() map[string][]string {
 	known := map[string][]string{}
-	for _, group := range []map[string]command{roles, clients} {
+	for _, group := range []map[string]command{roles(), clients()} {
 		for name, cmd := range group {
 			p := process{stdout: io.Discard, stderr: io.Discard, env: func(string) (string, bool) { return "", false }}
 			s := newSettings(name, p.env, io.Discard)

@@ -132,8 +132,8 @@ func (s *settings) fromFile(given map[string]bool) error {
 		if node.Kind != yaml.MappingNode {
 			continue
 		}
-		if _, ok := roles[key]; !ok {
-			return fmt.Errorf("configuration %s, line %d: unknown section %q%s", s.config, node.Line, key, nearestOf(key, sortedKeys(roles)))
+		if _, ok := roles()[key]; !ok {
+			return fmt.Errorf("configuration %s, line %d: unknown section %q%s", s.config, node.Line, key, nearestOf(key, sortedKeys(roles())))
 		}
 		delete(doc, key)
 		var inner map[string]yaml.Node

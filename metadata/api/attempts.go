@@ -55,7 +55,7 @@ func by(key, address string) attempt {
 func (a *attempts) allow(key, address string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	wait := a.spent[by(key, address)].Sub(a.now()) - (attemptBurst-1)*attemptEvery
+	wait := a.spent[by(key, address)].Sub(a.now().Add((attemptBurst - 1) * attemptEvery))
 	if wait <= 0 {
 		return nil
 	}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"meridian/edge"
+	"meridian/edge/cache/memory"
+	"meridian/internal/httpserve"
+	"meridian/internal/wan"
+	"meridian/metadata"
+	"meridian/metadata/client"
+)
+
+func edgeCommand(s *settings, p process) func(context.Context, []string) error {
+	var (
+		region    = s.flags.String("region", "", "`region` of this node")
+		tier      = s.flags.String("tier", metadata.TierEdge, "edge (clients ask it) or regional (edges ask it)")
+		listen    = s.flags.String("listen", ":9021", "`address` to serve on")
+		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
+		publicURL = s.flags.String("public-url", "", "`URL` under which clients reach it (default: --url)")
+		id        = s.flags.String("node-id", "", "`name` of this node, unique and kept over restarts (default: tier, region, host and port)")
+		memory    = size(256 << 20)
+		api       []string
+		upstreams []string
+		cluster   clusterOptions
+		log       logOptions
+	)
+	s.flags.TextVar(&memory, "cache-memory", memory, "`size` of the memory cache")
+	s.list(&api, "metadata", "`URLs` of the metadata role")
+	s.list(&upstreams, "upstream", "`URLs` to ask on a miss instead of the nodes that the metadata role names")
+	cluster.declare(s)
+	log.declare(s, true)
+	return func(ctx context.Context, args []string) error {
+		if err := errors.Join(noArguments(args), cluster.check()); err != nil {
+			return err
+		}
+		switch {
+		case *region == "":
+			return usagef("--region is missing")
+		case !slices.Contains([]string{metadata.TierEdge, metadata.TierRegional}, *tier):
+			return usagef("--tier is edge or regional, not %q", *tier)
+		case len(api) == 0:
+			return usagef("--metadata is missing: the URL of the metadata role")
+		}
+		to, err := log.logger(p.stderr)
+		if err != nil {
+			return err
+		}
+		listener, err := net.Listen("tcp", *listen)
+		if err != nil {
+			return err
+		}
+		setMemoryLimit(int64(memory))
+		svc, err := newEdge(edgeConfig{
+			listener: listener, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
+			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory,
+			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
+		})
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		return serve(ctx, p, svc)
+	}
+}
+
+// edgeConfig is what puts a cache node together.
+type edgeConfig struct {
+	listener       net.Listener
+	region, tier   string
+	id             string // default: from tier, region, host and port
+	url, publicURL string // default: the listener's
+	clusterSecret  string
+	metadata       []string
+	upstreams      []string
+	memory         size
+	dial           wan.DialFunc
+	log            logOptions
+	to             *slog.Logger
+}
+
+// newEdge puts together a cache node of either tier.
+func newEdge(c edgeConfig) (service, error) {
+	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
+	c.publicURL = cmp.Or(c.publicURL, c.url)
+	if c.id == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return service{}, err
+		}
+		_, port, err := net.SplitHostPort(c.listener.Addr().String())
+		if err != nil {
+			return service{}, err
+		}
+		c.id = c.tier + "-" + c.region + "-" + host + "-" + port
+	}
+	log := c.to.With("region", c.region, "tier", c.tier, "node", c.id)
+	reg := newRegistry()
+	control, err := client.New(client.Options{URLs: c.metadata, Secret: c.clusterSecret, Node: c.id, Dial: c.dial})
+	if err != nil {
+		return service{}, err
+	}
+	store, err := memory.New(memory.Split(int64(c.memory)))
+	if err != nil {
+		return service{}, err
+	}
+	node, err := edge.New(edge.Config{
+		ID: c.id, Boot: newBoot(), Tier: c.tier, Region: c.region, URL: c.url, PublicURL: c.publicURL, Version: version,
+		Control: control, Follower: control, Purges: control, Cache: store, Upstreams: c.upstreams, Dial: c.dial,
+		ClusterSecret: c.clusterSecret, Log: log, Registry: reg,
+	})
+	if err != nil {
+		return service{}, errors.Join(err, store.Close())
+	}
+	server := httpserve.New(c.listener, httpserve.Options{
+		Name:    c.id,
+		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, node.Ready, node)),
+		Log:     log,
+	})
+	return service{
+		url:   c.publicURL,
+		ready: node.Ready,
+		units: []unit{
+			closer("cache of "+c.id, store),
+			{"node " + c.id, node.Run},
+			{server.Name(), server.Run},
+		},
+	}, nil
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"meridian/internal/httpserve"
+	"meridian/internal/wan"
+	"meridian/metadata/api"
+	"meridian/metadata/media"
+	"meridian/metadata/postgres"
+)
+
+func metadataCommand(s *settings, p process) func(context.Context, []string) error {
+	var (
+		region    = s.flags.String("region", "", "`region` where this process runs")
+		listen    = s.flags.String("listen", ":9000", "`address` of the API")
+		publicURL = s.flags.String("public-url", "", "`URL` under which browsers reach it")
+		cluster   clusterOptions
+		database  databaseOptions
+		root      rootOptions
+		log       logOptions
+		proxies   []string
+		regions   []string
+	)
+	s.list(&regions, "regions", "`regions` of the cluster, beside those whose nodes have reported")
+	s.list(&proxies, "trusted-proxy", "`networks` whose X-Forwarded-For is believed")
+	cluster.declare(s)
+	database.declare(s)
+	root.declare(s)
+	log.declare(s, true)
+	return func(ctx context.Context, args []string) error {
+		if err := errors.Join(noArguments(args), cluster.check(), root.check()); err != nil {
+			return err
+		}
+		if *region == "" {
+			return usagef("--region is missing")
+		}
+		trusted, err := prefixes(proxies)
+		if err != nil {
+			return err
+		}
+		to, err := log.logger(p.stderr)
+		if err != nil {
+			return err
+		}
+		store, err := database.open(ctx, p, cluster.secret, *region, to)
+		if err != nil {
+			return err
+		}
+		svc, err := startMetadata(ctx, root.credentials, *listen, metadataConfig{
+			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clusterSecret: cluster.secret, store: store,
+			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
+		})
+		if err != nil {
+			return errors.Join(err, store.Close())
+		}
+		svc.units = append([]unit{closer("catalogue", store)}, svc.units...)
+		return serve(ctx, p, svc)
+	}
+}
+
+func startMetadata(ctx context.Context, root credentials, listen string, c metadataConfig) (service, error) {
+	if root.accessKey != "" {
+		if err := putRoot(ctx, c.store, root); err != nil {
+			return service{}, err
+		}
+	}
+	var err error
+	if c.listener, err = net.Listen("tcp", listen); err != nil {
+		return service{}, err
+	}
+	return newMetadata(c)
+}
+
+func prefixes(texts []string) (all []netip.Prefix, err error) {
+	for _, t := range texts {
+		n, err := netip.ParsePrefix(t)
+		if err != nil {
+			return nil, usagef("--trusted-proxy: %v", err)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// metadataConfig is what puts a metadata role together.
+type metadataConfig struct {
+	listener      net.Listener
+	region        string
+	regions       []string // known beforehand
+	publicURL     string
+	trusted       []netip.Prefix
+	clusterSecret string
+	store         *postgres.Store
+	dial          wan.DialFunc
+	log           logOptions
+	to            *slog.Logger
+}
+
+// maintainEvery is how often partitions are made and what has aged is removed.
+const maintainEvery = 10 * time.Minute
+
+// newMetadata puts together the API and the workers beside it.
+func newMetadata(c metadataConfig) (service, error) {
+	log := c.to.With("region", c.region, "role", "metadata")
+	reg := newRegistry()
+	nodes := newTopology(c.store, log)
+	ready := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		return c.store.Ping(ctx)
+	}
+	handler, err := api.New(api.Options{
+		Store: c.store, ClusterSecret: c.clusterSecret, Region: c.region, Regions: c.regions, PublicURL: c.publicURL,
+		TrustedProxies: c.trusted, Ready: ready, Log: log, Registry: reg, Version: version,
+	})
+	if err != nil {
+		return service{}, err
+	}
+	worker := media.New(media.Options{
+		Store: c.store, Log: log,
+		Opener: media.NewHTTPOpener(media.HTTPOptions{
+			Secret: c.clusterSecret, Region: c.region, Nodes: nodes.all,
+			Client: &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
+		}),
+	})
+	server := httpserve.New(c.listener, httpserve.Options{
+		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
+	})
+	return service{
+		url:   cmp.Or(c.publicURL, reachable(c.listener.Addr())),
+		ready: ready,
+		units: []unit{
+			{"maintenance", func(ctx context.Context) error { return maintain(ctx, c.store, log) }},
+			{"node list", nodes.Run},
+			{"media worker", worker.Run},
+			{"API", handler.Run},
+			{server.Name(), server.Run},
+		},
+	}, nil
+}
+
+func maintain(ctx context.Context, store *postgres.Store, log *slog.Logger) error {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for {
+		if err := store.Maintain(ctx); err != nil && ctx.Err() == nil {
+			log.Error("maintain the catalogue", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"meridian/internal/httpserve"
+	"meridian/internal/wan"
+	"meridian/metadata"
+	"meridian/metadata/postgres"
+	"meridian/metadata/tally"
+	"meridian/origin"
+	"meridian/origin/blob/disk"
+	"meridian/origin/peer"
+	"meridian/origin/s3api"
+	"meridian/origin/sweep"
+	"meridian/upload"
+)
+
+func originCommand(s *settings, p process) func(context.Context, []string) error {
+	var (
+		region    = s.flags.String("region", "", "`region` of this origin")
+		listen    = s.flags.String("listen", ":9001", "`address` of the S3 endpoint")
+		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
+		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url)")
+		data      = s.flags.String("data", localDataDir, "`directory` of the blobs")
+		cluster   clusterOptions
+		database  databaseOptions
+		log       logOptions
+		domains   []string
+		regions   []string
+	)
+	s.list(&regions, "regions", "`regions` of the cluster, beside those whose nodes have reported")
+	s.list(&domains, "domain", "`domains` under which buckets are host names")
+	cluster.declare(s)
+	database.declare(s)
+	log.declare(s, true)
+	return func(ctx context.Context, args []string) error {
+		if err := errors.Join(noArguments(args), cluster.check()); err != nil {
+			return err
+		}
+		if *region == "" {
+			return usagef("--region is missing")
+		}
+		to, err := log.logger(p.stderr)
+		if err != nil {
+			return err
+		}
+		store, err := database.open(ctx, p, cluster.secret, *region, to)
+		if err != nil {
+			return err
+		}
+		listener, err := net.Listen("tcp", *listen)
+		if err != nil {
+			store.Close()
+			return err
+		}
+		svc, err := newOrigin(originConfig{
+			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region),
+			domains: domains, clusterSecret: cluster.secret, store: store,
+			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
+		})
+		if err != nil {
+			store.Close()
+			return err
+		}
+		svc.units = append([]unit{closer("catalogue", store)}, svc.units...)
+		return serve(ctx, p, svc)
+	}
+}
+
+// originConfig is what puts an origin together.
+type originConfig struct {
+	listener       net.Listener
+	region         string
+	regions        []string // of the cluster, known beforehand
+	url, publicURL string   // default: the listener's
+	data           string
+	domains        []string
+	clusterSecret  string
+	store          *postgres.Store
+	dial           wan.DialFunc
+	log            logOptions
+	to             *slog.Logger
+}
+
+// uploadAge is when a multipart upload that nobody completes is taken for
+// abandoned.
+const uploadAge = 7 * 24 * time.Hour
+
+// newOrigin puts together the S3 endpoint of a region over a disk store.
+func newOrigin(c originConfig) (service, error) {
+	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
+	c.publicURL = cmp.Or(c.publicURL, c.url)
+	id := metadata.TierOrigin + "-" + c.region
+	log := c.to.With("region", c.region, "tier", metadata.TierOrigin, "node", id)
+	reg := newRegistry()
+
+	blobs, err := disk.Open(disk.Config{Dir: c.data, Log: log})
+	if err != nil {
+		return service{}, err
+	}
+	nodes := newTopology(c.store, log)
+	regions := append([]string{c.region}, c.regions...)
+	objects := origin.New(origin.Options{
+		Region: c.region, Store: blobs, Catalog: c.store, Log: log,
+		Peers: peer.New(peer.Options{
+			Endpoints: nodes.origins, Secret: c.clusterSecret, Node: id, Log: log,
+			Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
+		}),
+	})
+	uploads := upload.New(upload.Options{Region: c.region, Store: blobs, Catalog: c.store, Log: log})
+	count := newOriginCount(reg, c.region)
+	api := s3api.New(s3api.Options{
+		Objects: objects, Uploads: uploads, Catalog: c.store, Keys: c.store, ClusterSecret: c.clusterSecret,
+		Region: c.region, Regions: func() []string { return nodes.regions(regions) }, Domains: c.domains,
+		Log: log, Registry: reg, Observe: count.observe,
+	})
+	node := metadata.Node{
+		ID: id, Boot: newBoot(), Tier: metadata.TierOrigin, Region: c.region, URL: c.url, PublicURL: c.publicURL,
+		BlobBase: "s3://meridian-" + c.region + "/", Version: version, Started: time.Now().UTC(),
+	}
+	var registered atomic.Bool
+	pusher := &tally.Pusher{
+		Nodes: c.store, Tally: count.tally, Node: func() metadata.Node { return node }, Now: time.Now, Log: log,
+		Accepted: func(metadata.PushReply, time.Time) { registered.Store(true) },
+	}
+	ready := func() error {
+		if !registered.Load() {
+			return errors.New("not registered with the catalogue yet")
+		}
+		return nil
+	}
+	server := httpserve.New(c.listener, httpserve.Options{
+		Name:    "origin of " + c.region,
+		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, ready, api)),
+		Log:     log,
+	})
+	sweeper := sweep.New(sweep.Options{
+		Region: c.region, Store: blobs, Catalog: c.store, Log: log,
+		Expire: func(ctx context.Context) (int, error) { return uploads.Expire(ctx, uploadAge) },
+	})
+	return service{
+		url:   c.url,
+		ready: ready,
+		units: []unit{
+			closer("blobs of "+c.region, blobs),
+			{"node list of " + c.region, nodes.Run},
+			{"sweeper of " + c.region, sweeper.Run},
+			{"counters of " + id, func(ctx context.Context) error {
+				err := pusher.Run(ctx)
+				pusher.Last(ctx)
+				return err
+			}},
+			{server.Name(), server.Run},
+		},
+	}, nil
+}
+
+// originCount counts what cache nodes read at an origin, for its tier of the hit
+// report and for /metrics.
+type originCount struct {
+	tally    *tally.Tally
+	requests *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
+}
+
+func newOriginCount(reg prometheus.Registerer, region string) *originCount {
+	labels := []string{"bucket", "class", "result"}
+	constant := prometheus.Labels{"region": region, "tier": metadata.TierOrigin}
+	c := &originCount{
+		tally: tally.New(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "meridian_cache_requests_total", Help: "Requests of objects through the tiers, by how they were answered.", ConstLabels: constant,
+		}, labels),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "meridian_cache_bytes_total", Help: "Bytes of bodies sent, by how they were answered.", ConstLabels: constant,
+		}, labels),
+	}
+	reg.MustRegister(c.requests, c.bytes)
+	return c
+}
+
+// observe counts a read: a hit where this region has the bytes, a miss where
+// another one had to be asked.
+func (c *originCount) observe(r s3api.ReadSample) {
+	s := tally.Sample{Bucket: r.Bucket, Class: r.Class, Result: tally.Miss, Bytes: r.Bytes, FirstByte: r.FirstByte}
+	if r.Local {
+		s.Result, s.HitBytes = tally.Hit, r.Bytes
+	}
+	c.tally.Add(time.Now(), &s)
+	c.requests.WithLabelValues(r.Bucket, r.Class, s.Result.String()).Inc()
+	c.bytes.WithLabelValues(r.Bucket, r.Class, s.Result.String()).Add(float64(r.Bytes))
+}
