@@ -26,7 +26,7 @@ type body struct {
 
 	current io.ReadCloser // nil between attempts
 	idle    *time.Timer   // ends the attempt
-	attempt context.Context
+	cause   func() error  // of its end, where it was ended
 	stop    context.CancelCauseFunc
 }
 
@@ -41,9 +41,10 @@ func (b *body) open() error {
 	missing := true
 	for _, endpoint := range endpoints {
 		ctx, stop := context.WithCancelCause(b.ctx)
-		resp, err := b.peers.ask(ctx, stop, endpoint, &b.version, b.off, b.left)
+		answer, err := b.peers.ask(ctx, stop, endpoint, &b.version, b.off, b.left)
 		if err == nil {
-			b.current, b.attempt, b.stop = resp.Body, ctx, stop
+			b.current, b.stop = answer, stop
+			b.cause = func() error { return context.Cause(ctx) }
 			b.idle = time.AfterFunc(b.peers.IdleTimeout, func() { stop(errSlow) })
 			b.idle.Stop()
 			return nil
@@ -115,7 +116,7 @@ func (b *body) read(p []byte) (int, error) {
 	b.idle.Reset(b.peers.IdleTimeout)
 	n, err := b.current.Read(p)
 	b.idle.Stop()
-	if cause := context.Cause(b.attempt); err != nil && cause != nil {
+	if cause := b.cause(); err != nil && cause != nil {
 		err = cause
 	}
 	return n, err

@@ -107,7 +107,7 @@ func (p *Peers) Open(ctx context.Context, region string, v metadata.Version, off
 	if n == 0 {
 		return b, nil
 	}
-	if err := b.open(); err != nil {
+	if err := b.open(); err != nil { //nolint:contextcheck // b has the context
 		return nil, err
 	}
 	return b, nil
@@ -115,7 +115,7 @@ func (p *Peers) Open(ctx context.Context, region string, v metadata.Version, off
 
 // ask requests n bytes from offset off of v at one endpoint. stop ends the
 // request, and the reading of its body, with the cause it is given.
-func (p *Peers) ask(ctx context.Context, stop context.CancelCauseFunc, endpoint string, v *metadata.Version, off, n int64) (*http.Response, error) {
+func (p *Peers) ask(ctx context.Context, stop context.CancelCauseFunc, endpoint string, v *metadata.Version, off, n int64) (io.ReadCloser, error) {
 	r, err := p.request(ctx, endpoint, v, off, n)
 	if err != nil {
 		return nil, err
@@ -136,5 +136,5 @@ func (p *Peers) ask(ctx context.Context, stop context.CancelCauseFunc, endpoint 
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	return resp, nil
+	return resp.Body, nil
 }

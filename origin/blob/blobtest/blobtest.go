@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,9 +24,11 @@ import (
 // minPart is the least size of a part that is not the last, as S3 has it.
 const minPart = 5 << 20
 
-// Run tests stores that open makes; each call gives an empty one.
+// Run tests stores that open makes; each call gives an empty one. The calling
+// test is not to be parallel: what the store allocates is measured.
 func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 	t.Helper()
+	t.Run("BoundedMemory", func(t *testing.T) { bounded(t, open(t)) })
 	for name, test := range map[string]func(*testing.T, blob.Store){
 		"PutAndRead":                putAndRead,
 		"Ranges":                    ranges,
@@ -252,7 +255,10 @@ func list(t *testing.T, s blob.Store) {
 			t.Fatalf("List after %s = %v", k, got)
 		}
 	}
-	for range s.List(t.Context(), "") {
+	for _, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Error(err)
+		}
 		break // a caller may stop
 	}
 }
@@ -461,3 +467,32 @@ func cancelled(t *testing.T, s blob.Store) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// bounded puts and reads a blob that is far greater than what may be held.
+func bounded(t *testing.T, s blob.Store) {
+	const size, most = 256 << 20, 32 << 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := s.Put(t.Context(), "bucket/great", size, io.LimitReader(zeros{}, size)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(t.Context(), "bucket/great", 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, 1<<16)); n != size || err != nil {
+		t.Errorf("%d bytes of %d, %v", n, int64(size), err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > most {
+		t.Errorf("%d MiB were allocated to put and read %d MiB", got>>20, size>>20)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -42,7 +42,7 @@ func (s *Store) room(size int64) error {
 	if err := syscall.Statfs(s.dir, &st); err != nil {
 		return fmt.Errorf("free space of %s: %w", s.dir, err)
 	}
-	free := int64(st.Bavail) * int64(st.Bsize)
+	free := int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // other systems have other types
 	if free-max(size, 0) < s.headRoom {
 		return fmt.Errorf("%w: %d bytes are free in %s, and %d of them stay so", blob.ErrNoSpace, free, s.dir, s.headRoom)
 	}

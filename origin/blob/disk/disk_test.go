@@ -40,7 +40,6 @@ func open(t *testing.T, dir string) *disk.Store {
 }
 
 func TestConformance(t *testing.T) {
-	t.Parallel()
 	blobtest.Run(t, func(t *testing.T) blob.Store { return open(t, t.TempDir()) })
 }
 

@@ -11,7 +11,7 @@ import (
 func openNameless(dir string) (*os.File, error) {
 	for {
 		fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
-		if err == unix.EINTR { //nolint:errorlint // a system call returns the bare number
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -34,7 +34,7 @@ func linkNameless(f *os.File, name string) error {
 func syncData(f *os.File) error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
-		if err == unix.EINTR { //nolint:errorlint // a system call returns the bare number
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
