@@ -57,14 +57,6 @@ func full(err error) error {
 	return err
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // mkdirAll is os.MkdirAll, whose new names are synced.
 func mkdirAll(dir string) error {
 	err := os.Mkdir(dir, 0o700)

@@ -15,25 +15,29 @@ import (
 // start empties.
 type draft struct {
 	*os.File
+	fd   int    // of File, asked for once: os.File.Fd costs two system calls
 	path string // empty where it has no name
 }
 
 // create makes a draft; dir is near where it will be published.
 func (s *Store) create(dir string) (*draft, error) {
 	if s.nameless {
-		f, err := openNameless(dir)
-		return &draft{File: f}, err
+		f, fd, err := openNameless(dir)
+		return &draft{File: f, fd: fd}, err
 	}
 	path := s.temp("draft")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	return &draft{f, path}, err
+	if err != nil {
+		return nil, err
+	}
+	return &draft{File: f, fd: int(f.Fd()), path: path}, nil
 }
 
 // publish gives a draft its name for ever. A link, unlike a rename, refuses to
 // replace what is there: blob.ErrExists.
 func (d *draft) publish(place string) (err error) {
 	if d.path == "" {
-		err = linkNameless(d.File, place)
+		err = linkNameless(d.fd, place)
 	} else {
 		err = os.Link(d.path, place)
 	}
@@ -62,13 +66,13 @@ func (s *Store) temp(kind string) string {
 // canNameless tries whether the file system of s keeps files without a name and
 // names them later.
 func (s *Store) canNameless() bool {
-	f, err := openNameless(s.path("tmp"))
+	f, fd, err := openNameless(s.path("tmp"))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	probe := s.temp("probe")
-	if err := linkNameless(f, probe); err != nil {
+	if err := linkNameless(fd, probe); err != nil {
 		return false
 	}
 	return os.Remove(probe) == nil

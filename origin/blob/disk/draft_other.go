@@ -7,8 +7,16 @@ import (
 	"os"
 )
 
-func openNameless(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+func openNameless(string) (*os.File, int, error) { return nil, 0, errors.ErrUnsupported }
 
-func linkNameless(*os.File, string) error { return errors.ErrUnsupported }
+func linkNameless(int, string) error { return errors.ErrUnsupported }
 
-func syncData(f *os.File) error { return f.Sync() }
+func syncData(d *draft) error { return d.Sync() }
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -61,10 +61,10 @@ func (s *Store) write(ctx context.Context, dir, place string, size int64, r io.R
 	if info.Size, info.CRC64, err = s.fill(ctx, d, size, r); err != nil {
 		return info, err
 	}
-	if err := writeSum(d.File, info.CRC64); err != nil {
+	if err := writeSum(d, info.CRC64); err != nil {
 		return info, err
 	}
-	if err := syncData(d.File); err != nil {
+	if err := syncData(d); err != nil {
 		return info, err
 	}
 	info.Modified = time.Now()

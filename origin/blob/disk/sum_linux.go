@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +13,8 @@ import (
 const sumAttribute = "user.meridian.crc64"
 
 // writeSum does without on a file system that has no extended attributes.
-func writeSum(f *os.File, crc uint64) error {
-	err := unix.Fsetxattr(int(f.Fd()), sumAttribute, binary.BigEndian.AppendUint64(nil, crc), 0)
+func writeSum(d *draft, crc uint64) error {
+	err := unix.Fsetxattr(d.fd, sumAttribute, binary.BigEndian.AppendUint64(nil, crc), 0)
 	if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 		return fmt.Errorf("keep checksum: %w", err)
 	}
