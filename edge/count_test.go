@@ -149,8 +149,8 @@ func TestMetrics(t *testing.T) {
 	w := newWorld(t, metadata.PublicRead)
 	e := w.edge(w.origin.url)
 	w.origin.put("media/a", []byte("a"))
-	e.get("/media/a")
-	e.get("/media/a")
+	wantBody(t, "cold", e.get("/media/a"), 200, "miss", []byte("a"))
+	wantBody(t, "warm", e.get("/media/a"), 200, "hit", []byte("a"))
 	families, err := e.reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"meridian/edge/cache"
 	"meridian/edge/fetch"
@@ -28,19 +27,13 @@ type filled struct {
 	depth       tally.Depth
 }
 
-// collapseKey names the fill: what would bring the same head along with another
-// slice is another fill.
-func (j *job) collapseKey() string {
-	if j.bare {
-		return j.name + "\x00HEAD"
-	}
-	return j.name + "\x00" + strconv.FormatInt(j.index, 10)
-}
-
 // run asks upstream and keeps what comes, unless an event or a purge has touched
-// it meanwhile. See fills for the order.
+// it meanwhile; see fills for the order. It runs once for all who want the head
+// at the same time. Those who want another slice than the first of them get it
+// next: were theirs another fill of the head, the slice that comes with one could
+// be asked for a second time by those whom the other one told of the version.
 func (j *job) run(ctx context.Context, asOf metadata.Seq) (*filled, error) {
-	mark, heard := j.n.fills.begin(j.object, j.collapseKey())
+	mark, heard := j.n.fills.begin(j.object, j.name)
 	defer j.n.fills.end(mark)
 	if heard.Compare(asOf) > 0 {
 		asOf = heard

@@ -98,7 +98,7 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 	// this request looked.
 	job.again = f.head == nil && x.trusted()
 	began := x.n.now()
-	got, led, err := x.n.heads.Do(ctx, job.collapseKey(), terms, job.run)
+	got, led, err := x.n.heads.Do(ctx, job.name, terms, job.run)
 	if err == nil && got.held {
 		f.head, f.result = got.head, tally.Hit
 		return nil
@@ -121,7 +121,7 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 func (x *exchange) refreshBehind(ctx context.Context, f *found) {
 	job := x.job(f)
 	job.index = 0
-	x.n.heads.Go(ctx, job.collapseKey(), fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
+	x.n.heads.Go(ctx, job.name, fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
 }
 
 func (x *exchange) deepen(d tally.Depth) { x.sample.Depth = max(x.sample.Depth, d) }

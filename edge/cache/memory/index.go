@@ -14,7 +14,7 @@ import (
 // entryOverhead is what a value costs beyond its bytes and name: the entry, its
 // places in the index, in Ristretto's map and in Ristretto's list of costs, and
 // its share of the policy's memory of what is gone. Measured, see TestOverhead.
-const entryOverhead = 512
+const entryOverhead = 384
 
 // entry is a value of the index.
 type entry struct {
