@@ -122,15 +122,15 @@ func (p *Peers) ask(ctx context.Context, stop context.CancelCauseFunc, endpoint 
 	}
 	slow := time.AfterFunc(p.HeaderTimeout, func() { stop(errSlow) })
 	resp, err := p.client.Do(r)
-	if !slow.Stop() || err != nil {
-		if err == nil {
-			_ = resp.Body.Close()
-			err = context.Cause(ctx)
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+	inTime := slow.Stop()
+	switch {
+	case err != nil && context.Cause(ctx) != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
 		return nil, err
+	case !inTime: // it came in the moment in which it was given up
+		_ = resp.Body.Close()
+		return nil, errSlow
 	}
 	if err := check(resp, v, off, n); err != nil {
 		_ = resp.Body.Close()
