@@ -110,7 +110,7 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	db := postgres.Config{URL: pg.URL(), MasterKey: key, ClusterSecret: dir.clusterSecret, Region: devRegions[0], MaxConns: 24, Log: log}
+	db := postgres.Config{URL: pg.URL(), MasterKey: key, Region: devRegions[0], MaxConns: 24, Log: log}
 	store, err := postgres.Open(ctx, db)
 	if err != nil {
 		return errors.Join(err, pg.Stop(context.WithoutCancel(ctx)))

@@ -50,7 +50,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		if err != nil {
 			return err
 		}
-		store, err := database.open(ctx, p, cluster.secret, *region, to)
+		store, err := database.open(ctx, p, *region, to)
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if err != nil {
 			return err
 		}
-		store, err := database.open(ctx, p, cluster.secret, *region, to)
+		store, err := database.open(ctx, p, *region, to)
 		if err != nil {
 			return err
 		}

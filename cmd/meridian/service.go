@@ -104,7 +104,7 @@ func (o *databaseOptions) declare(s *settings) {
 	s.flags.IntVar(&o.maxConns, "database-conns", 16, "most connections to Postgres")
 }
 
-func (o *databaseOptions) open(ctx context.Context, p process, clusterSecret, region string, log *slog.Logger) (*postgres.Store, error) {
+func (o *databaseOptions) open(ctx context.Context, p process, region string, log *slog.Logger) (*postgres.Store, error) {
 	url := o.url
 	if url == "" {
 		url, _ = p.env("DATABASE_URL")
@@ -120,7 +120,7 @@ func (o *databaseOptions) open(ctx context.Context, p process, clusterSecret, re
 		return nil, err
 	}
 	return postgres.Open(ctx, postgres.Config{
-		URL: url, MasterKey: key, ClusterSecret: clusterSecret, Region: region, MaxConns: o.maxConns, Log: log,
+		URL: url, MasterKey: key, Region: region, MaxConns: o.maxConns, Log: log,
 	})
 }
 

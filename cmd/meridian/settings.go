@@ -213,6 +213,41 @@ func (s *settings) names() []string {
 
 func (s *settings) nearest(name string) string { return nearestOf(name, s.names()) }
 
+// noArguments refuses arguments where a command takes none.
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// subcommand splits "create NAME [options]" into verb and name and parses the
+// options that follow them.
+func subcommand(s *settings, args []string, verbs string) (verb, name string, err error) {
+	if len(args) == 0 {
+		return "", "", usagef("say one of %s", verbs)
+	}
+	verb, args = args[0], args[1:]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	rest, err := s.parse(args)
+	if err != nil {
+		return "", "", usagef("%v", err)
+	}
+	return verb, name, noArguments(rest)
+}
+
+// usageWith prints line and the options where --help is asked for.
+func usageWith(s *settings, out io.Writer, line string) func() {
+	return func() {
+		fmt.Fprintf(out, "usage: %s\n\n", line)
+		s.flags.SetOutput(out)
+		s.flags.PrintDefaults()
+		s.flags.SetOutput(io.Discard)
+	}
+}
+
 // checkEnvironment refuses a MERIDIAN_ variable that no command knows: a
 // misspelt one would be ignored in silence. Variables of other roles are fine,
 // since compose files share an environment.

@@ -26,9 +26,6 @@ type Config struct {
 	// MasterKey encrypts the secrets of access keys. It lives outside of the
 	// database and is the same for all processes that use it.
 	MasterKey [seal.KeySize]byte
-	// ClusterSecret is the secret of the nodes' own access key, metadata
-	// requests between them being signed with it.
-	ClusterSecret string
 	// Region is where this process runs; its events say so.
 	Region string
 	// MaxConns bounds the connections of the pool; 16 where it is 0.
