@@ -101,12 +101,13 @@ func problem(resp *http.Response) error {
 	if json.Unmarshal(text, &p) != nil || p.Title == "" {
 		return fmt.Errorf("the metadata role answered %s", resp.Status)
 	}
-	msg := p.Title
+	var msg strings.Builder
+	msg.WriteString(p.Title)
 	if p.Detail != "" {
-		msg += ": " + p.Detail
+		msg.WriteString(": " + p.Detail)
 	}
 	for _, e := range p.Errors {
-		msg += fmt.Sprintf("; %s: %s", e.Field, e.Detail)
+		fmt.Fprintf(&msg, "; %s: %s", e.Field, e.Detail)
 	}
-	return errors.New(msg)
+	return errors.New(msg.String())
 }

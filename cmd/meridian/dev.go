@@ -88,7 +88,7 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	}
 	defer dir.lock.Close()
 
-	listeners, err := o.listen()
+	listeners, err := o.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,11 +128,11 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 
 // listen binds every port first, so that one in use is told before anything
 // starts.
-func (o *devOptions) listen() (map[int]net.Listener, error) {
+func (o *devOptions) listen(ctx context.Context) (map[int]net.Listener, error) {
 	listeners := map[int]net.Listener{}
 	for _, offset := range devPorts() {
 		addr := net.JoinHostPort(o.host, strconv.Itoa(o.portBase+offset))
-		l, err := net.Listen("tcp", addr)
+		l, err := listen(ctx, addr)
 		if err != nil {
 			for _, open := range listeners {
 				_ = open.Close()

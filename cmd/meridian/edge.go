@@ -22,7 +22,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 	var (
 		region    = s.flags.String("region", "", "`region` of this node")
 		tier      = s.flags.String("tier", metadata.TierEdge, "edge (clients ask it) or regional (edges ask it)")
-		listen    = s.flags.String("listen", ":9021", "`address` to serve on")
+		address   = s.flags.String("listen", ":9021", "`address` to serve on")
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
 		publicURL = s.flags.String("public-url", "", "`URL` under which clients reach it (default: --url)")
 		id        = s.flags.String("node-id", "", "`name` of this node, unique and kept over restarts (default: tier, region, host and port)")
@@ -53,7 +53,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		listener, err := net.Listen("tcp", *listen)
+		listener, err := listen(ctx, *address)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 func metadataCommand(s *settings, p process) func(context.Context, []string) error {
 	var (
 		region    = s.flags.String("region", "", "`region` where this process runs")
-		listen    = s.flags.String("listen", ":9000", "`address` of the API")
+		address   = s.flags.String("listen", ":9000", "`address` of the API")
 		publicURL = s.flags.String("public-url", "", "`URL` under which browsers reach it")
 		cluster   clusterOptions
 		database  databaseOptions
@@ -54,7 +54,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		if err != nil {
 			return err
 		}
-		svc, err := startMetadata(ctx, root.credentials, *listen, metadataConfig{
+		svc, err := startMetadata(ctx, root.credentials, *address, metadataConfig{
 			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clusterSecret: cluster.secret, store: store,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
 		})
@@ -66,14 +66,14 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	}
 }
 
-func startMetadata(ctx context.Context, root credentials, listen string, c metadataConfig) (service, error) {
+func startMetadata(ctx context.Context, root credentials, address string, c metadataConfig) (service, error) {
 	if root.accessKey != "" {
 		if err := putRoot(ctx, c.store, root); err != nil {
 			return service{}, err
 		}
 	}
 	var err error
-	if c.listener, err = net.Listen("tcp", listen); err != nil {
+	if c.listener, err = listen(ctx, address); err != nil {
 		return service{}, err
 	}
 	return newMetadata(c)

@@ -29,7 +29,7 @@ import (
 func originCommand(s *settings, p process) func(context.Context, []string) error {
 	var (
 		region    = s.flags.String("region", "", "`region` of this origin")
-		listen    = s.flags.String("listen", ":9001", "`address` of the S3 endpoint")
+		address   = s.flags.String("listen", ":9001", "`address` of the S3 endpoint")
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
 		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url)")
 		data      = s.flags.String("data", localDataDir, "`directory` of the blobs")
@@ -59,10 +59,9 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if err != nil {
 			return err
 		}
-		listener, err := net.Listen("tcp", *listen)
+		listener, err := listen(ctx, *address)
 		if err != nil {
-			store.Close()
-			return err
+			return errors.Join(err, store.Close())
 		}
 		svc, err := newOrigin(originConfig{
 			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region),
@@ -70,8 +69,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
 		})
 		if err != nil {
-			store.Close()
-			return err
+			return errors.Join(err, store.Close())
 		}
 		svc.units = append([]unit{closer("catalogue", store)}, svc.units...)
 		return serve(ctx, p, svc)

@@ -68,9 +68,9 @@ func (c credentials) format() string {
 	return fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", c.accessKey, c.secretKey)
 }
 
-// keepSecret returns the secret kept in path, made by make and synced to disk
+// keepSecret returns the secret kept in path, made by fresh and synced to disk
 // the first time. Losing the master key would lose every access key.
-func keepSecret(path string, make func() string) (string, error) {
+func keepSecret(path string, fresh func() string) (string, error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
 		return string(text), nil
@@ -78,7 +78,7 @@ func keepSecret(path string, make func() string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	value := make()
+	value := fresh()
 	if err := writeSynced(path, value); err != nil {
 		return "", err
 	}
@@ -92,7 +92,7 @@ func writeSynced(path, text string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails after the rename, which is right
+	defer func() { _ = os.Remove(f.Name()) }() // fails after the rename, which is right
 	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

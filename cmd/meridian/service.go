@@ -180,6 +180,12 @@ func newRegistry() *prometheus.Registry {
 // newBoot names one start of a node.
 func newBoot() string { return ulid.Make().String() }
 
+// listen binds an address.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var c net.ListenConfig
+	return c.Listen(ctx, "tcp", addr)
+}
+
 // reachable turns a bound address into a URL that others can use: a wildcard
 // address is replaced by the loopback address.
 func reachable(addr net.Addr) string {
