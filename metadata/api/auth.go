@@ -37,6 +37,7 @@ type principal struct {
 	role      string
 	node      bool       // a process of the cluster
 	expires   *time.Time // of the access key, or of the session
+	print     []byte     // tells whether the key has another secret since
 	auth      *sigv4.Auth
 }
 
@@ -78,7 +79,7 @@ func (c *call) identify() error {
 }
 
 func principalOf(k metadata.AccessKey) principal {
-	return principal{accessKey: k.ID, user: k.User, role: k.Role, expires: k.Expires}
+	return principal{accessKey: k.ID, user: k.User, role: k.Role, expires: k.Expires, print: fingerprint(k.ID, k.Secret)}
 }
 
 // checkSecret finds the access key if the secret is its own. Failures with keys

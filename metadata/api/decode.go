@@ -86,7 +86,7 @@ func (c *call) decodeNode(dst any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, dst); err != nil {
-		return metadata.Invalidf("%s", explain(err))
+		return metadata.Invalidf("%s", explain(err, reflect.TypeOf(dst)))
 	}
 	return nil
 }
@@ -146,20 +146,25 @@ func decodeField(raw json.RawMessage, v reflect.Value, name string) fieldErrors 
 		}
 		return inner
 	}
-	return fieldErrors{{name, explain(err)}}
+	return fieldErrors{{name, explain(err, v.Type())}}
 }
 
-// explain says in the client's terms why a value does not fit.
-func explain(err error) string {
+// explain says in the client's terms why a value does not fit what it was
+// decoded into.
+func explain(err error, t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	var mismatch *json.UnmarshalTypeError
-	if !errors.As(err, &mismatch) {
-		return strings.TrimPrefix(err.Error(), metadata.ErrInvalid.Error()+": ")
+	switch {
+	case errors.As(err, &mismatch) && mismatch.Field != "":
+		return fmt.Sprintf("%s: a %s does not fit; expected %s", mismatch.Field, mismatch.Value, describeType(mismatch.Type))
+	case mismatch != nil:
+		return fmt.Sprintf("a %s does not fit; expected %s", mismatch.Value, describeType(t))
+	case t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]():
+		return reason(err)
 	}
-	where := ""
-	if mismatch.Field != "" {
-		where = mismatch.Field + ": "
-	}
-	return fmt.Sprintf("%s%s does not fit; expected %s", where, mismatch.Value, describeType(mismatch.Type))
+	return "does not fit; expected " + describeType(t)
 }
 
 func describeType(t reflect.Type) string {
@@ -168,6 +173,11 @@ func describeType(t reflect.Type) string {
 		return `a duration such as "90s" or "24h"`
 	case t == reflect.TypeFor[time.Time]():
 		return "a time as of RFC 3339"
+	case t == reflect.TypeFor[metadata.Placement]():
+		return `"home", "all" or a list of regions`
+	}
+	if p, ok := reflect.Zero(t).Interface().(patched); ok {
+		return describeType(p.value())
 	}
 	switch t.Kind() {
 	case reflect.String:

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -123,18 +124,22 @@ func (s *subscriber) run(frames []frame, woken <-chan struct{}) streamEnd {
 }
 
 // sendAll sends frames at once. Who has which access key is told to
-// administrators and nodes only; a change of the subscriber's own ends the
-// stream, so that it proves itself anew.
+// administrators and nodes only; others get the position without the event. A
+// change of the subscriber's own key ends the stream, unless the key is still
+// what it was when the stream began.
 func (s *subscriber) sendAll(frames []frame) (revoked bool, err error) {
 	var text []byte
 	for _, f := range frames {
 		if f.accessKey == "" || s.who.caller()&(admin|node) != 0 {
 			text = append(text, f.text...)
+		} else {
+			text = append(text, "id: "+f.seq.String()+"\n\n"...)
 		}
 		s.after = f.seq
 		if f.accessKey != "" && f.accessKey == s.who.accessKey {
-			revoked = true
-			break
+			if revoked, err = s.revoked(); revoked || err != nil {
+				break
+			}
 		}
 		if len(text) > 1<<20 {
 			if err := s.send(text); err != nil {
@@ -144,9 +149,17 @@ func (s *subscriber) sendAll(frames []frame) (revoked bool, err error) {
 		}
 	}
 	if len(text) > 0 {
-		err = s.send(text)
+		err = errors.Join(err, s.send(text))
 	}
 	return revoked, err
+}
+
+func (s *subscriber) revoked() (bool, error) {
+	k, err := s.liveKey(s.ctx(), s.who.accessKey)
+	if errors.Is(err, metadata.ErrNoSuchAccess) {
+		return true, nil
+	}
+	return k.Role != s.who.role || !bytes.Equal(s.who.print, fingerprint(k.ID, k.Secret)), err
 }
 
 func (s *subscriber) send(text []byte) error {

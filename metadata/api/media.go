@@ -101,7 +101,7 @@ func (c *call) createMedia() error {
 	switch {
 	case err == nil:
 		contentType = v.ContentType
-	case !errors.Is(err, metadata.ErrNoSuchKey) && !errors.Is(err, metadata.ErrDeleteMarker):
+	case !isGone(err):
 		return err
 	}
 	there := err == nil
@@ -236,23 +236,30 @@ func (c *call) deleteMedia() error {
 	if err != nil {
 		return err
 	}
+	at := metadata.Ref{Bucket: m.Bucket, Key: m.Key}
 	version := m.VersionID
 	if version == "" { // announced; its object may have come a moment ago
-		v, err := c.store.Lookup(c.ctx(), metadata.Ref{Bucket: m.Bucket, Key: m.Key})
-		switch {
-		case err == nil:
-			version = v.ID
-		case !errors.Is(err, metadata.ErrNoSuchKey) && !errors.Is(err, metadata.ErrDeleteMarker):
+		v, err := c.store.Lookup(c.ctx(), at)
+		if err != nil && !isGone(err) {
 			return err
+		}
+		if err == nil {
+			version = v.ID
 		}
 	}
 	if version != "" {
-		gone, err := c.store.Delete(c.ctx(), metadata.Ref{Bucket: m.Bucket, Key: m.Key}, metadata.Cond{IfVersion: version})
+		gone, err := c.store.Delete(c.ctx(), at, metadata.Cond{IfVersion: version})
+		if errors.Is(err, metadata.ErrPrecondition) {
+			// Overwritten, unless it is gone, and its record about to go.
+			if _, now := c.store.Lookup(c.ctx(), at); isGone(now) {
+				err = now
+			}
+		}
 		switch {
 		case err == nil:
 			c.setHeader(hop.Seq, gone.Seq.String())
 			version = max(version, gone.ID)
-		case !errors.Is(err, metadata.ErrNoSuchKey):
+		case !isGone(err):
 			return err
 		}
 	}
@@ -266,4 +273,8 @@ func (c *call) deleteMedia() error {
 		return err
 	}
 	return c.noContent()
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrDeleteMarker)
 }
