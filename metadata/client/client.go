@@ -142,7 +142,7 @@ func (e *StatusError) Error() string {
 // callers need not know of HTTP.
 func (e *StatusError) Unwrap() error {
 	switch e.Status {
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return metadata.ErrInvalid
 	case http.StatusConflict:
 		return metadata.ErrNodeReplaced
