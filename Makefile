@@ -31,7 +31,7 @@ race: test ## the same: tests always run with the race detector
 
 test-long: ## the tests that take longer than a coffee
 	@deploy/install.sh test
-	MERIDIAN_TEST_LONG=1 $(GO) test -race -timeout 80m -count=1 ./...
+	TEST_LONG=1 $(GO) test -race -timeout 80m -count=1 ./...
 
 lint: ## gofmt, go vet, golangci-lint
 	@deploy/install.sh lint $(LINT)

@@ -62,7 +62,7 @@ func TestRestartKeepsEverythingAndASecondDevIsRefused(t *testing.T) {
 func TestKillLosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
 	rounds := 1
-	if os.Getenv("MERIDIAN_TEST_LONG") != "" {
+	if os.Getenv("TEST_LONG") != "" {
 		rounds = 5
 	}
 	requirePostgres(t)
