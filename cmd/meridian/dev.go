@@ -15,6 +15,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"meridian/internal/wan"
 	"meridian/metadata"
 	"meridian/metadata/postgres"
@@ -162,6 +164,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 	// Each tier starts when the one behind it is ready, so that everybody finds
 	// its upstream in the first snapshot.
 	var behind, stage []func() error
+	var settle []func(ctx context.Context) error
 	add := func(svc service, err error) error {
 		if err != nil {
 			return err
@@ -170,6 +173,9 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 			units = append(units, after(behind, u))
 		}
 		stage = append(stage, svc.ready)
+		if svc.settle != nil {
+			settle = append(settle, svc.settle)
+		}
 		return nil
 	}
 	next := func() { behind, stage = append(behind, stage...), nil }
@@ -203,6 +209,13 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 	}
 	next()
 	units = append(units, after(behind, unit{"ready", func(ctx context.Context) error {
+		var looks errgroup.Group
+		for _, look := range settle {
+			looks.Go(func() error { return look(ctx) })
+		}
+		if err := looks.Wait(); err != nil {
+			return err
+		}
 		o.table(p.stdout, dir)
 		fmt.Fprintln(p.stdout, "ready")
 		<-ctx.Done()

@@ -135,8 +135,9 @@ func newMetadata(c metadataConfig) (service, error) {
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
 	})
 	return service{
-		url:   cmp.Or(c.publicURL, reachable(c.listener.Addr())),
-		ready: ready,
+		url:    cmp.Or(c.publicURL, reachable(c.listener.Addr())),
+		ready:  ready,
+		settle: nodes.refresh,
 		units: []unit{
 			{"maintenance", func(ctx context.Context) error { return maintain(ctx, c.store, log) }},
 			{"node list", nodes.Run},

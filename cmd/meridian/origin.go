@@ -148,8 +148,9 @@ func newOrigin(c originConfig) (service, error) {
 		Expire: func(ctx context.Context) (int, error) { return uploads.Expire(ctx, uploadAge) },
 	})
 	return service{
-		url:   c.url,
-		ready: ready,
+		url:    c.url,
+		ready:  ready,
+		settle: nodes.refresh,
 		units: []unit{
 			closer("blobs of "+c.region, blobs),
 			{"node list of " + c.region, nodes.Run},

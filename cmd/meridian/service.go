@@ -24,7 +24,10 @@ import (
 type service struct {
 	units []unit
 	ready func() error
-	url   string // under which others reach it
+	// settle makes it look at once who else is there, so that it does not go on
+	// with where nodes were before a restart. It may be nil.
+	settle func(ctx context.Context) error
+	url    string // under which others reach it
 }
 
 // serve runs one role as a process of its own.
