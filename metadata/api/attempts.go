@@ -59,7 +59,7 @@ func (a *attempts) allow(key, address string) error {
 	if wait <= 0 {
 		return nil
 	}
-	return retryAfter{fmt.Errorf("%w from this address; try again in %s", errTooMany, wait.Round(time.Second)), wait}
+	return retryLaterError{fmt.Errorf("%w from this address; try again in %s", errTooMany, wait.Round(time.Second)), wait}
 }
 
 // failed counts one.

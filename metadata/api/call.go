@@ -42,7 +42,8 @@ func (a *API) handle(rt route) gin.HandlerFunc {
 		start := time.Now()
 		defer func() {
 			p := recover()
-			if p != nil && p != http.ErrAbortHandler {
+			err, _ := p.(error)
+			if p != nil && !errors.Is(err, http.ErrAbortHandler) {
 				a.log.ErrorContext(c.r.Context(), "panic", "request_id", httpserve.RequestID(c.r.Context()),
 					"method", c.r.Method, "path", c.r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 				if !gc.Writer.Written() {

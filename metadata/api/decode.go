@@ -188,8 +188,9 @@ func describeType(t reflect.Type) string {
 		return "a list"
 	case reflect.Struct, reflect.Map:
 		return "an object"
+	default:
+		return "a number"
 	}
-	return "a number"
 }
 
 // patch is a field of a JSON merge patch (RFC 7396), absent where Set is false.

@@ -148,13 +148,13 @@ func problemOf(err error) (p Problem, known bool) {
 	}, false
 }
 
-// retryAfter is how long a client should wait.
-type retryAfter struct {
+// retryLaterError is how long a client should wait.
+type retryLaterError struct {
 	error
 	wait time.Duration
 }
 
-func (e retryAfter) Unwrap() error { return e.error }
+func (e retryLaterError) Unwrap() error { return e.error }
 
 // fail answers err, and logs it where the client is not told.
 func (c *call) fail(err error) {
@@ -170,7 +170,7 @@ func (c *call) fail(err error) {
 		p.Instance = "urn:meridian:request:" + id
 	}
 	h := c.gin.Writer.Header()
-	var wait retryAfter
+	var wait retryLaterError
 	switch {
 	case errors.As(err, &wait):
 		h.Set("Retry-After", strconv.Itoa(int(max(1, (wait.wait+time.Second-1)/time.Second))))

@@ -148,7 +148,7 @@ func (w *world) request(caller, method, path, body string, headers ...string) *h
 
 func (w *world) send(req *http.Request) answer {
 	w.Helper()
-	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c := http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := c.Do(req)
 	if err != nil {
 		w.Fatal(err)

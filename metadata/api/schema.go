@@ -69,8 +69,9 @@ func (s schemas) of(t reflect.Type) schema {
 		return schema{"type": "object"}
 	case reflect.Struct:
 		return s.component(t)
+	default:
+		return schema{"type": "integer", "format": "int64"}
 	}
-	return schema{"type": "integer", "format": "int64"}
 }
 
 func (s schemas) component(t reflect.Type) schema {
