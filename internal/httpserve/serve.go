@@ -77,6 +77,8 @@ func (s *Server) Run(ctx context.Context) error {
 			s.opts.Log.Warn("close", "server", s.opts.Name, "err", err)
 		}
 	}
-	_ = <-served // http.ErrServerClosed
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
+	}
 	return nil
 }
