@@ -21,6 +21,7 @@ import (
 	"meridian/origin"
 	"meridian/origin/blob"
 	"meridian/origin/blob/disk"
+	"meridian/origin/record"
 )
 
 // world is a region with a real store and a real catalogue.
@@ -119,6 +120,13 @@ func TestPutStatOpenDelete(t *testing.T) {
 	found, err := w.objects.Stat(t.Context(), metadata.Ref{Bucket: "photos", Key: "trip/beach.JPG"})
 	if err != nil || found.ID != v.ID || !found.Modified.Equal(v.Modified) {
 		t.Errorf("Stat = %+v, %v", found, err)
+	}
+	st, err := w.store.Stat(t.Context(), v.Blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told, _, err := record.Parse(st.Meta); st.CRC64 != 0 && (err != nil || told.Bucket != v.Bucket || told.Key != v.Key || told.ID != v.ID) {
+		t.Errorf("the blob tells of itself %v (%v)", st.Meta, err)
 	}
 	if got, local, err := readAll(t, w.objects, found, 7, 3); got != "wor" || !local || err != nil {
 		t.Errorf("range = %q, local %t, %v", got, local, err)

@@ -10,6 +10,7 @@ import (
 	"meridian/internal/checksum"
 	"meridian/metadata"
 	"meridian/origin/blob"
+	"meridian/origin/record"
 )
 
 // How long the catalogue may take to commit, whatever became of the client: the
@@ -55,7 +56,7 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	v.Regions = []string{o.Region}
 
 	body := checksum.NewReader(in.Body, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
-	info, err := o.Store.Put(ctx, v.Blob, in.Size, body)
+	info, err := o.Store.Put(ctx, v.Blob, in.Size, body, record.Meta(v))
 	if err != nil {
 		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, err)
 	}

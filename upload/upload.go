@@ -15,6 +15,7 @@ import (
 	"meridian/internal/checksum"
 	"meridian/metadata"
 	"meridian/origin/blob"
+	"meridian/origin/record"
 )
 
 // The errors of uploads, beside metadata.ErrNoSuchUpload and ErrInvalidPart.
@@ -88,7 +89,7 @@ func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg chec
 		ID: id, Template: template, Region: m.Region, ChecksumAlgorithm: string(alg), ChecksumType: kind,
 		Created: m.Now().UTC().Truncate(time.Millisecond),
 	}
-	if u.StoreUpload, err = m.Store.Begin(ctx, template.Blob); err != nil {
+	if u.StoreUpload, err = m.Store.Begin(ctx, template.Blob, record.Meta(template)); err != nil {
 		return metadata.Upload{}, fmt.Errorf("begin upload of %s/%s: %w", template.Bucket, template.Key, err)
 	}
 	if err := m.Catalog.CreateUpload(ctx, u); err != nil {

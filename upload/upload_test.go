@@ -21,6 +21,7 @@ import (
 	"meridian/metadata/postgres/pgtest"
 	"meridian/origin/blob"
 	"meridian/origin/blob/disk"
+	"meridian/origin/record"
 	"meridian/upload"
 )
 
@@ -144,6 +145,13 @@ func TestAnObjectOfPartsIsWhole(t *testing.T) {
 		whole := bytes.Join(bodies, nil)
 		if !bytes.Equal(w.read(v), whole) {
 			t.Errorf("%s %s: the object is not the parts", c.alg, c.kind)
+		}
+		st, err := w.store.Stat(t.Context(), v.Blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told, _, err := record.Parse(st.Meta); err != nil || told.Key != "film.mp4" || told.ID != v.ID || told.ContentType != "video/mp4" {
+			t.Errorf("the blob tells of itself %v (%v)", st.Meta, err)
 		}
 		sums := md5.New()
 		for _, b := range bodies {

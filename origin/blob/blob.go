@@ -33,6 +33,7 @@ type Info struct {
 	Size     int64
 	CRC64    uint64 // CRC-64/NVME of all bytes; zero where only listed
 	Modified time.Time
+	Meta     Meta // what Put or Begin was given; told by Stat only
 }
 
 // Store keeps immutable bytes under keys of the form <bucket>/<version-id><ext>.
@@ -41,8 +42,8 @@ type Store interface {
 	// Put stores all of r, or nothing: after a nil error the bytes are synced
 	// to stable storage; after an error, a crash, or a reader that fails, no
 	// blob exists under key. size is -1 where it is not known. Put does not
-	// close r.
-	Put(ctx context.Context, key string, size int64, r io.Reader) (Info, error)
+	// close r. m is kept with the blob and may be nil.
+	Put(ctx context.Context, key string, size int64, r io.Reader, m Meta) (Info, error)
 	// Open reads n bytes from offset off, or to the end where n is -1. A range
 	// beyond the end is cut. The caller closes. Missing: fs.ErrNotExist.
 	Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
@@ -67,7 +68,8 @@ type Part struct {
 
 // Multipart builds a blob from parts, which may arrive in any order and at once.
 type Multipart interface {
-	Begin(ctx context.Context, key string) (upload string, err error)
+	// Begin starts an upload whose blob will have the metadata m.
+	Begin(ctx context.Context, key string, m Meta) (upload string, err error)
 	// PutPart stores one part under the promises of Put.
 	PutPart(ctx context.Context, upload string, n int, size int64, r io.Reader) (Part, error)
 	// Complete makes the blob of exactly these parts in this order and copies

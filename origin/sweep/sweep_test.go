@@ -68,10 +68,10 @@ func TestOnlyWhatNothingNamesIsFreed(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What crashes leave: a blob without a version, an upload without a record.
-	if _, err := store.Put(ctx, "bkt/orphan", 1, strings.NewReader("x")); err != nil {
+	if _, err := store.Put(ctx, "bkt/orphan", 1, strings.NewReader("x"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Begin(ctx, "bkt/forgotten"); err != nil {
+	if _, err := store.Begin(ctx, "bkt/forgotten", nil); err != nil {
 		t.Fatal(err)
 	}
 

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		"WrittenOnce":               writtenOnce,
 		"Missing":                   missing,
 		"List":                      list,
+		"Metadata":                  metadata,
 		"Multipart":                 multipart,
 		"MultipartHandles":          multipartHandles,
 		"CompleteOnce":              completeOnce,
@@ -65,7 +68,7 @@ func crc(b []byte) uint64 {
 
 func mustPut(t *testing.T, s blob.Store, key string, b []byte) blob.Info {
 	t.Helper()
-	info, err := s.Put(t.Context(), key, int64(len(b)), bytes.NewReader(b))
+	info, err := s.Put(t.Context(), key, int64(len(b)), bytes.NewReader(b), nil)
 	if err != nil {
 		t.Fatalf("Put %s: %v", key, err)
 	}
@@ -115,7 +118,7 @@ func putAndRead(t *testing.T, s blob.Store) {
 		}
 	}
 	b := content(9, 300<<10)
-	if info, err := s.Put(t.Context(), "bucket/unknown-size", -1, bytes.NewReader(b)); err != nil || info.Size != int64(len(b)) {
+	if info, err := s.Put(t.Context(), "bucket/unknown-size", -1, bytes.NewReader(b), nil); err != nil || info.Size != int64(len(b)) {
 		t.Errorf("Put of unknown size = %+v, %v", info, err)
 	}
 	wantContent(t, s, "bucket/unknown-size", b)
@@ -164,7 +167,7 @@ func allOrNothing(t *testing.T, s blob.Store) {
 		"cut off":      {-1, io.MultiReader(bytes.NewReader(b), cutReader{}), io.ErrUnexpectedEOF},
 	} {
 		key := "bucket/" + name
-		if _, err := s.Put(t.Context(), key, c.size, c.body); !errors.Is(err, c.want) {
+		if _, err := s.Put(t.Context(), key, c.size, c.body, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: Put = %v, want %v", name, err, c.want)
 		}
 		wantMissing(t, s, key)
@@ -190,7 +193,7 @@ func writtenOnce(t *testing.T, s blob.Store) {
 	for i := range writers {
 		bodies[i] = content(uint64(i), 100_000+i)
 		wg.Go(func() {
-			_, err := s.Put(t.Context(), "bucket/once", int64(len(bodies[i])), bytes.NewReader(bodies[i]))
+			_, err := s.Put(t.Context(), "bucket/once", int64(len(bodies[i])), bytes.NewReader(bodies[i]), nil)
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -220,10 +223,62 @@ func missing(t *testing.T, s blob.Store) {
 	wantMissing(t, s, "bucket/a")
 	wantMissing(t, s, "bucket/b")
 	for _, key := range []string{"", "nobucket", "bucket/", "/name", "../up/x", "bucket/..", "bucket/a/b", "bucket/x\x00y"} {
-		if _, err := s.Put(t.Context(), key, 1, bytes.NewReader([]byte("x"))); err == nil {
+		if _, err := s.Put(t.Context(), key, 1, bytes.NewReader([]byte("x")), nil); err == nil {
 			t.Errorf("Put under %q succeeded", key)
 		}
 	}
+}
+
+func metadata(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	// As much as there may be, in as few entries and in many.
+	one := blob.Meta{"key": strings.Repeat("&<\"\\>~!", blob.MaxMeta)[:blob.MaxMeta-blob.MetaSize("key", "")]}
+	many := blob.Meta{blob.MetaContentType: "text/html;charset=utf-8"}
+	for i := 0; many.Size() < blob.MaxMeta-20; i++ {
+		many[fmt.Sprintf("n-%d", i)] = "v"
+	}
+	want := map[string]blob.Meta{"bucket/none": nil, "bucket/one": one, "bucket/many": many, "bucket/parts": many, "bucket/parts-none": nil}
+	for _, key := range []string{"bucket/none", "bucket/one", "bucket/many"} {
+		if _, err := s.Put(ctx, key, 3, strings.NewReader("abc"), want[key]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"bucket/parts", "bucket/parts-none"} {
+		up, err := s.Begin(ctx, key, want[key])
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.PutPart(ctx, up, 1, 3, strings.NewReader("abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Complete(ctx, up, []blob.Part{p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key, m := range want {
+		st, err := s.Stat(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.CRC64 == 0 && st.Meta == nil {
+			continue // a file system without extended attributes keeps neither
+		}
+		if !maps.Equal(st.Meta, m) {
+			t.Errorf("metadata of %s: %v, want %v", key, st.Meta, m)
+		}
+	}
+	for name, m := range map[string]blob.Meta{
+		"upper case": {"Key": "x"}, "no name": {"": "x"}, "colon": {"a:b": "x"}, "store's own": {"meridian-x": "x"},
+		"no value": {"a": ""}, "line": {"a": "b\nc"}, "blank": {"a": "b c"}, "no ASCII": {"a": "é"}, "too much": {"a": strings.Repeat("x", blob.MaxMeta)},
+	} {
+		_, err := s.Put(ctx, "bucket/refused", 1, strings.NewReader("x"), m)
+		_, errBegin := s.Begin(ctx, "bucket/refused", m)
+		if !errors.Is(err, fs.ErrInvalid) || !errors.Is(errBegin, fs.ErrInvalid) {
+			t.Errorf("metadata with %s: Put = %v, Begin = %v, want fs.ErrInvalid", name, err, errBegin)
+		}
+	}
+	wantMissing(t, s, "bucket/refused")
 }
 
 func list(t *testing.T, s blob.Store) {
@@ -266,7 +321,7 @@ func list(t *testing.T, s blob.Store) {
 func multipart(t *testing.T, s blob.Store) {
 	ctx := t.Context()
 	bodies := [][]byte{content(1, minPart), content(2, minPart+77), content(3, 1234)}
-	up, err := s.Begin(ctx, "bucket/movie.mp4")
+	up, err := s.Begin(ctx, "bucket/movie.mp4", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +369,7 @@ func multipart(t *testing.T, s blob.Store) {
 	if st, err := s.Stat(ctx, "bucket/movie.mp4"); err != nil || st.Size != int64(len(whole)) {
 		t.Errorf("Stat = %+v, %v", st, err)
 	}
-	if _, err := s.Put(ctx, "bucket/movie.mp4", 1, bytes.NewReader([]byte("x"))); !errors.Is(err, blob.ErrExists) {
+	if _, err := s.Put(ctx, "bucket/movie.mp4", 1, bytes.NewReader([]byte("x")), nil); !errors.Is(err, blob.ErrExists) {
 		t.Errorf("Put over a multipart blob = %v, want ErrExists", err)
 	}
 	if err := s.Delete(ctx, "bucket/movie.mp4"); err != nil {
@@ -325,7 +380,7 @@ func multipart(t *testing.T, s blob.Store) {
 
 func multipartHandles(t *testing.T, s blob.Store) {
 	ctx := t.Context()
-	up, err := s.Begin(ctx, "bucket/k")
+	up, err := s.Begin(ctx, "bucket/k", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +409,7 @@ func multipartHandles(t *testing.T, s blob.Store) {
 
 func completeOnce(t *testing.T, s blob.Store) {
 	ctx := t.Context()
-	up, err := s.Begin(ctx, "bucket/k")
+	up, err := s.Begin(ctx, "bucket/k", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +435,7 @@ func completeOnce(t *testing.T, s blob.Store) {
 
 func abort(t *testing.T, s blob.Store) {
 	ctx := t.Context()
-	up, err := s.Begin(ctx, "bucket/k")
+	up, err := s.Begin(ctx, "bucket/k", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,14 +470,14 @@ func concurrent(t *testing.T, s blob.Store) {
 
 func mustPutBackground(t *testing.T, s blob.Store, key string, b []byte) {
 	t.Helper()
-	if _, err := s.Put(t.Context(), key, int64(len(b)), bytes.NewReader(b)); err != nil {
+	if _, err := s.Put(t.Context(), key, int64(len(b)), bytes.NewReader(b), nil); err != nil {
 		t.Errorf("Put %s: %v", key, err)
 	}
 }
 
 func uploads(t *testing.T, s blob.Store) {
 	ctx := t.Context()
-	up, err := s.Begin(ctx, "bucket/k")
+	up, err := s.Begin(ctx, "bucket/k", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,7 +513,7 @@ func cancelled(t *testing.T, s blob.Store) {
 		cancel()
 		return 1, nil // goes on for ever
 	}))
-	if _, err := s.Put(ctx, "bucket/k", -1, body); !errors.Is(err, context.Canceled) {
+	if _, err := s.Put(ctx, "bucket/k", -1, body, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Put whose context ended = %v", err)
 	}
 	wantMissing(t, s, "bucket/k")
@@ -473,7 +528,7 @@ func bounded(t *testing.T, s blob.Store) {
 	const size, most = 256 << 20, 32 << 20
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := s.Put(t.Context(), "bucket/great", size, io.LimitReader(zeros{}, size)); err != nil {
+	if _, err := s.Put(t.Context(), "bucket/great", size, io.LimitReader(zeros{}, size), nil); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Open(t.Context(), "bucket/great", 0, -1)

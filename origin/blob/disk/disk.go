@@ -9,7 +9,8 @@
 //
 // A blob of one piece is a plain file. A multipart blob is a directory of that
 // name with its part files and manifest.json, which says in which order they
-// belong: completing an upload renames its directory and copies no bytes.
+// belong: completing an upload renames its directory and copies no bytes. The
+// metadata of a blob is in an extended attribute of the file, or in the manifest.
 package disk
 
 import (
@@ -19,6 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -172,7 +174,7 @@ func shard(name string) string {
 	return id[len(id)-2:]
 }
 
-// Stat tells size and checksum of a blob. Missing: fs.ErrNotExist.
+// Stat tells size, checksum and metadata of a blob. Missing: fs.ErrNotExist.
 func (s *Store) Stat(ctx context.Context, key string) (blob.Info, error) {
 	place, err := s.place(key)
 	if err != nil {
@@ -188,10 +190,13 @@ func (s *Store) Stat(ctx context.Context, key string) (blob.Info, error) {
 		if err != nil {
 			return blob.Info{}, err
 		}
-		info.Size, info.CRC64 = m.size(), m.crc64()
+		info.Size, info.CRC64, info.Meta = m.size(), m.crc64(), maps.Clone(m.Meta)
 		return info, nil
 	}
-	info.CRC64, err = readSum(place)
+	if info.CRC64, err = readSum(place); err != nil {
+		return blob.Info{}, err
+	}
+	info.Meta, err = readMeta(place)
 	return info, err
 }
 

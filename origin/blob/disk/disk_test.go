@@ -59,7 +59,7 @@ func TestAFullDiskRefusesAndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	_, err = s.Put(t.Context(), "bucket/k", 1, strings.NewReader("x"))
+	_, err = s.Put(t.Context(), "bucket/k", 1, strings.NewReader("x"), nil)
 	if !errors.Is(err, blob.ErrNoSpace) {
 		t.Errorf("Put without room = %v", err)
 	}
@@ -72,7 +72,7 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	info, err := s.Put(t.Context(), "bucket/01ABC.jpg", 100_000, bytes.NewReader(make([]byte, 100_000)))
+	info, err := s.Put(t.Context(), "bucket/01ABC.jpg", 100_000, bytes.NewReader(make([]byte, 100_000)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,12 +177,12 @@ func victim(dir string) int {
 				key := fmt.Sprintf("bucket%d/%d-%d-%d", worker, os.Getpid(), worker, i)
 				b := victimBody(key)
 				if i%3 != 0 {
-					if _, err := s.Put(ctx, key, int64(len(b)), bytes.NewReader(b)); err == nil {
+					if _, err := s.Put(ctx, key, int64(len(b)), bytes.NewReader(b), nil); err == nil {
 						done <- key
 					}
 					continue
 				}
-				up, err := s.Begin(ctx, key)
+				up, err := s.Begin(ctx, key, nil)
 				if err != nil {
 					continue
 				}
@@ -218,7 +218,7 @@ func BenchmarkPut4KiB(b *testing.B) {
 	var n int
 	for b.Loop() {
 		n++
-		if _, err := s.Put(b.Context(), fmt.Sprintf("bucket/%026d", n), int64(len(body)), bytes.NewReader(body)); err != nil {
+		if _, err := s.Put(b.Context(), fmt.Sprintf("bucket/%026d", n), int64(len(body)), bytes.NewReader(body), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -39,7 +39,7 @@ func TestNamesAreMergedFromRuns(t *testing.T) {
 	var want []string
 	for i := range 250 {
 		name := fmt.Sprintf("%026d", i*7919%1000)
-		if _, err := s.Put(t.Context(), "bucket/"+name, 0, strings.NewReader("")); err != nil {
+		if _, err := s.Put(t.Context(), "bucket/"+name, 0, strings.NewReader(""), nil); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, name)
@@ -96,10 +96,10 @@ func TestManifestsAreRememberedWithinTheirBound(t *testing.T) {
 func TestSendfile(t *testing.T) {
 	t.Parallel()
 	s := openTest(t)
-	if _, err := s.Put(t.Context(), "bucket/k", 100, strings.NewReader(strings.Repeat("0123456789", 10))); err != nil {
+	if _, err := s.Put(t.Context(), "bucket/k", 100, strings.NewReader(strings.Repeat("0123456789", 10)), nil); err != nil {
 		t.Fatal(err)
 	}
-	up, err := s.Begin(t.Context(), "bucket/parts")
+	up, err := s.Begin(t.Context(), "bucket/parts", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,19 @@ import (
 	"meridian/origin/blob"
 )
 
-const manifestName = "manifest.json"
+const (
+	manifestName = "manifest.json"
+	// metaName is the file with the metadata of an upload in progress, which
+	// goes into the manifest.
+	metaName = "meta.json"
+)
 
 // manifest lists the part files of a multipart blob in their order.
 type manifest struct {
 	Format int            `json:"format"` // 1
 	Upload string         `json:"upload"` // that it came from
 	Parts  []manifestPart `json:"parts"`
+	Meta   blob.Meta      `json:"meta,omitempty"`
 
 	ends []int64 // where in the blob each part ends
 }
@@ -85,6 +91,21 @@ func readManifest(dir string) (*manifest, error) {
 	}
 	m.addUp()
 	return &m, nil
+}
+
+// readUploadMeta is nil where an upload was begun without metadata.
+func readUploadMeta(dir string) (m blob.Meta, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, metaName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("metadata of upload: %w", err)
+	}
+	return m, nil
 }
 
 // writeJSON makes a synced file of v, replacing one of that name.

@@ -43,12 +43,19 @@ func parseUploadID(id string) (key string, begun time.Time, err error) {
 }
 
 // Begin makes the directory of an upload.
-func (s *Store) Begin(ctx context.Context, key string) (string, error) {
-	if _, err := s.place(key); err != nil {
+func (s *Store) Begin(ctx context.Context, key string, m blob.Meta) (string, error) {
+	_, err := s.place(key)
+	if err == nil {
+		err = m.Check()
+	}
+	if err != nil {
 		return "", err
 	}
 	id := newUploadID(key)
-	err := os.Mkdir(s.path("uploads", id), 0o700)
+	err = os.Mkdir(s.path("uploads", id), 0o700)
+	if err == nil && len(m) > 0 {
+		err = s.writeJSON(s.path("uploads", id, metaName), m)
+	}
 	if err == nil {
 		err = syncDir(s.path("uploads"))
 	}
@@ -82,7 +89,7 @@ func (s *Store) PutPart(ctx context.Context, upload string, n int, size int64, r
 	}
 	name := fmt.Sprintf("%05d-%s", n, strings.ToLower(rand.Text()[:10]))
 	// The draft lies outside of dir, which may become a blob meanwhile.
-	info, err := s.write(ctx, s.path("uploads"), filepath.Join(dir, name), size, r)
+	info, err := s.write(ctx, s.path("uploads"), filepath.Join(dir, name), size, r, nil)
 	if err != nil {
 		if _, e := s.uploadDir(upload); e != nil {
 			err = e // it was completed or aborted meanwhile
@@ -145,7 +152,7 @@ func (s *Store) finish(upload, place string, m *manifest) error {
 		return fmt.Errorf("%w: none is named", blob.ErrNoPart)
 	}
 	for i, p := range m.Parts {
-		if !plain(p.File) || p.File == manifestName {
+		if !partName(p.File) {
 			return fmt.Errorf("%w: number %d of those named (%q)", blob.ErrNoPart, i+1, p.File)
 		}
 		st, err := os.Stat(filepath.Join(dir, p.File))
@@ -155,6 +162,9 @@ func (s *Store) finish(upload, place string, m *manifest) error {
 		if err != nil {
 			return err
 		}
+	}
+	if m.Meta, err = readUploadMeta(dir); err != nil {
+		return err
 	}
 	if err := s.makeDirs(filepath.Dir(place)); err != nil {
 		return err
@@ -168,6 +178,11 @@ func (s *Store) finish(upload, place string, m *manifest) error {
 		return blob.ErrExists
 	}
 	return err
+}
+
+// partName refuses what is not the name of a part file.
+func partName(name string) bool {
+	return plain(name) && name != manifestName && name != metaName
 }
 
 // made says whether the blob is there and was made of these parts.
@@ -225,7 +240,7 @@ func (s *Store) DropPart(ctx context.Context, upload string, p blob.Part) error 
 	if err != nil {
 		return err
 	}
-	if !plain(p.ID) || p.ID == manifestName {
+	if !partName(p.ID) {
 		return fmt.Errorf("%w: %q", blob.ErrNoPart, p.ID)
 	}
 	if err := os.Remove(filepath.Join(dir, p.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {

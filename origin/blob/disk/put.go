@@ -24,8 +24,11 @@ const (
 )
 
 // Put stores a blob of one piece; see blob.Store.
-func (s *Store) Put(ctx context.Context, key string, size int64, r io.Reader) (blob.Info, error) {
+func (s *Store) Put(ctx context.Context, key string, size int64, r io.Reader, m blob.Meta) (blob.Info, error) {
 	place, err := s.place(key)
+	if err == nil {
+		err = m.Check()
+	}
 	if err != nil {
 		return blob.Info{}, err
 	}
@@ -33,7 +36,7 @@ func (s *Store) Put(ctx context.Context, key string, size int64, r io.Reader) (b
 	if err := s.makeDirs(dir); err != nil {
 		return blob.Info{}, fmt.Errorf("put blob %s: %w", key, full(err))
 	}
-	info, err := s.write(ctx, dir, place, size, r)
+	info, err := s.write(ctx, dir, place, size, r, m)
 	if err != nil {
 		return blob.Info{}, fmt.Errorf("put blob %s: %w", key, full(err))
 	}
@@ -42,10 +45,11 @@ func (s *Store) Put(ctx context.Context, key string, size int64, r io.Reader) (b
 }
 
 // write makes the file place of exactly size bytes (-1: all there are) of r, its
-// checksum in an extended attribute; until it is whole it is a draft near dir.
+// checksum and metadata in extended attributes; until it is whole it is a draft
+// near dir.
 // The order is what makes it durable and all-or-nothing: the bytes are synced
 // before they get a name, the name before anybody hears of it.
-func (s *Store) write(ctx context.Context, dir, place string, size int64, r io.Reader) (info blob.Info, err error) {
+func (s *Store) write(ctx context.Context, dir, place string, size int64, r io.Reader, m blob.Meta) (info blob.Info, err error) {
 	if err := s.room(size); err != nil {
 		return info, err
 	}
@@ -62,6 +66,9 @@ func (s *Store) write(ctx context.Context, dir, place string, size int64, r io.R
 		return info, err
 	}
 	if err := writeSum(d, info.CRC64); err != nil {
+		return info, err
+	}
+	if err := writeMeta(d, m); err != nil {
 		return info, err
 	}
 	if err := syncData(d); err != nil {

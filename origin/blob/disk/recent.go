@@ -19,10 +19,10 @@ func (s *Store) manifest(place string) (*manifest, error) {
 }
 
 // maxRecent bounds the memory of manifests, in parts of some 100 bytes;
-// recentCost is what a manifest takes beside its parts.
+// recentCost is what a manifest takes beside its parts, metadata included.
 const (
 	maxRecent  = 100_000
-	recentCost = 10
+	recentCost = 30
 )
 
 // manifests remembers the manifests read of late. A blob never changes, so
