@@ -105,6 +105,25 @@ func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg chec
 // sums of algs and MD5 before the part is recorded, and refuses it by an error;
 // it may be nil.
 func (m *Manager) PutPart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader, algs []checksum.Algorithm, verify func(sums map[string]string) error) (metadata.Part, error) {
+	p, err := m.StorePart(ctx, u, n, size, body, algs, verify)
+	if err != nil {
+		return metadata.Part{}, err
+	}
+	replaced, err := m.Catalog.PutPart(ctx, u.ID, p)
+	if err != nil {
+		if errors.Is(err, metadata.ErrNoSuchUpload) {
+			m.DropPart(ctx, u, p)
+		}
+		return metadata.Part{}, fmt.Errorf("record part %d: %w", n, err)
+	}
+	if replaced != nil && replaced.StorePart != p.StorePart {
+		m.DropPart(ctx, u, *replaced)
+	}
+	return p, nil
+}
+
+// StorePart is PutPart for a caller who records the part by itself, or drops it.
+func (m *Manager) StorePart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader, algs []checksum.Algorithm, verify func(sums map[string]string) error) (metadata.Part, error) {
 	if err := m.here(u); err != nil {
 		return metadata.Part{}, err
 	}
@@ -116,28 +135,24 @@ func (m *Manager) PutPart(ctx context.Context, u metadata.Upload, n int, size in
 	if err != nil {
 		return metadata.Part{}, m.known(err)
 	}
-	sums, err := read.Finish()
-	if err != nil {
-		m.drop(ctx, u, stored)
-		return metadata.Part{}, err
-	}
 	p := metadata.Part{
-		Number: n, Size: stored.Size, ETag: sums[string(checksum.MD5)], CRC64: stored.CRC64, StorePart: stored.ID,
+		Number: n, Size: stored.Size, CRC64: stored.CRC64, StorePart: stored.ID,
 		Modified: m.Now().UTC().Truncate(time.Millisecond),
 	}
+	sums, err := read.Finish()
+	if err != nil {
+		m.DropPart(ctx, u, p)
+		return metadata.Part{}, err
+	}
+	p.ETag = sums[string(checksum.MD5)]
 	delete(sums, string(checksum.MD5))
 	p.Checksums = sums
-	replaced, err := m.Catalog.PutPart(ctx, u.ID, p)
-	if err != nil {
-		if errors.Is(err, metadata.ErrNoSuchUpload) {
-			m.drop(ctx, u, stored)
-		}
-		return metadata.Part{}, fmt.Errorf("record part %d: %w", n, err)
-	}
-	if replaced != nil && replaced.StorePart != p.StorePart {
-		m.drop(ctx, u, storePart(*replaced))
-	}
 	return p, nil
+}
+
+// DropPart frees the bytes of a part that is not recorded, or no longer.
+func (m *Manager) DropPart(ctx context.Context, u metadata.Upload, p metadata.Part) {
+	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, storePart(p)) })
 }
 
 // Abort forgets an upload and frees its parts. From another region than the
@@ -196,10 +211,6 @@ func (m *Manager) known(err error) error {
 		return errors.Join(metadata.ErrInvalidPart, err)
 	}
 	return err
-}
-
-func (m *Manager) drop(ctx context.Context, u metadata.Upload, p blob.Part) {
-	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, p) })
 }
 
 // clean frees what nothing needs; where it fails the sweeper does it.

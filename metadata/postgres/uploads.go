@@ -125,8 +125,19 @@ func (s *Store) putPart(ctx context.Context, uploadID string, p metadata.Part) (
 	if p.Number < 1 || p.Size < 0 || !isText(p.ETag) || !isText(p.StorePart) {
 		return nil, metadata.Invalidf("part %d of %d bytes cannot be kept", p.Number, p.Size)
 	}
-	if p.Modified.IsZero() {
-		p.Modified = time.Now()
+	var replaced *metadata.Part
+	err := retry(ctx, false, func() (err error) {
+		replaced, err = recordPart(ctx, s.pool, uploadID, &p)
+		return err
+	})
+	return replaced, err
+}
+
+// recordPart runs put_part.
+func recordPart(ctx context.Context, db querier, uploadID string, p *metadata.Part) (*metadata.Part, error) {
+	modified := p.Modified
+	if modified.IsZero() {
+		modified = time.Now()
 	}
 	var sums []byte
 	if len(p.Checksums) > 0 {
@@ -137,13 +148,11 @@ func (s *Store) putPart(ctx context.Context, uploadID string, p metadata.Part) (
 	}
 	var found bool
 	var old partScan
-	err := retry(ctx, false, func() error {
-		return s.pool.QueryRow(ctx, `
-			SELECT d.r_found, `+partColumns+` FROM put_part($1, $2, $3, $4, $5, $6, $7, $8) d,
-			       LATERAL (SELECT (d.r_replaced).*) p`,
-			uploadID, p.Number, p.Size, int64(p.CRC64), p.Modified, p.ETag, p.StorePart, sums).
-			Scan(append([]any{&found}, old.targets()...)...)
-	})
+	err := db.QueryRow(ctx, `
+		SELECT d.r_found, `+partColumns+` FROM put_part($1, $2, $3, $4, $5, $6, $7, $8) d,
+		       LATERAL (SELECT (d.r_replaced).*) p`,
+		uploadID, p.Number, p.Size, int64(p.CRC64), modified, p.ETag, p.StorePart, sums).
+		Scan(append([]any{&found}, old.targets()...)...)
 	switch {
 	case err != nil:
 		return nil, err
