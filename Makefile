@@ -10,7 +10,7 @@ BENCH    ?= .
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-long race lint fuzz bench e2e clean
+.PHONY: help console console-test dev build test test-long race lint fuzz bench e2e clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,22 +20,31 @@ dev: ## install what is missing, build, and run all of Meridian here (ARGS="--po
 	@$(MAKE) --no-print-directory build
 	@exec bin/meridian dev $(ARGS)
 
-build: ## build bin/meridian
+build: console ## build bin/meridian, with the console where Node is there
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/meridian ./cmd/meridian
+
+console: # the web page; left out, with one line, where there is no Node
+	@deploy/install.sh console
+
+console-test: console
+	@deploy/install.sh console-test
 
 test: ## install what is missing and run every test
 	@deploy/install.sh test
+	@$(MAKE) --no-print-directory console-test
 	$(GO) test -race -timeout 15m ./...
 
 race: test ## the same: tests always run with the race detector
 
 test-long: ## the tests that take longer than a coffee
 	@deploy/install.sh test
+	@$(MAKE) --no-print-directory console
 	TEST_LONG=1 $(GO) test -race -timeout 80m -count=1 ./...
 
-lint: ## gofmt, go vet, golangci-lint
+lint: ## gofmt, go vet, golangci-lint, and tsc for the console
 	@deploy/install.sh lint $(LINT)
-	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	@deploy/install.sh console-check
+	@bad=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); test -z "$$bad" || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
 	$(GO) vet ./...
 	$$(deploy/install.sh where-lint $(LINT)) run ./...
 
@@ -53,7 +62,8 @@ bench: ## Go benchmarks, for benchstat (BENCH=regexp)
 
 e2e: ## only the tests that start all of Meridian
 	@deploy/install.sh test
+	@$(MAKE) --no-print-directory console
 	$(GO) test -race -count=1 -timeout 15m -v ./cmd/meridian/
 
 clean: ## remove what make built
-	rm -rf bin
+	rm -rf bin console/dist/app console/node_modules

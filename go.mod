@@ -2,6 +2,9 @@ module meridian
 
 go 1.26.0
 
+// What npm installs is none of ours, though some of it is Go.
+ignore ./console/node_modules
+
 require (
 	github.com/aws/aws-sdk-go-v2 v1.48.0
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.16

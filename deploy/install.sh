@@ -59,8 +59,50 @@ need_tools() {
 	missing=
 	command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev" # the race detector needs cgo
 	command -v ffmpeg >/dev/null 2>&1 || missing="$missing ffmpeg"     # makes the test clips
+	command -v chromium >/dev/null 2>&1 || missing="$missing chromium" # looks at the console
 	# shellcheck disable=SC2086
 	apt $missing
+}
+
+# has_node reports whether Node is new enough to build the console.
+has_node() {
+	command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 &&
+		node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
+}
+
+# node_parts installs what the console is built with, as its lock file says,
+# unless that is there. Nothing else of Meridian needs it, so that a machine
+# without Node or without npm's registry goes on without the console.
+node_parts() {
+	if ! has_node; then
+		say "the console is left out: it needs Node 20.19 or newer and npm"
+		return 1
+	fi
+	[ console/node_modules/.package-lock.json -nt console/package-lock.json ] && return
+	say "installing the parts of the console with npm"
+	log=$(mktemp)
+	if ! (cd console && npm ci) >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		rm -f "$log"
+		say "the console is left out: npm could not install its parts (above)"
+		return 1
+	fi
+	rm -f "$log"
+}
+
+# build_console builds the page where it is older than its sources.
+build_console() {
+	node_parts || return 0
+	page=console/dist/app/index.html
+	[ -f "$page" ] && [ -z "$(find console/src console/public console/*.* -newer "$page" ! -name '*.go' -print -quit)" ] && return
+	log=$(mktemp)
+	if ! (cd console && npm run --silent build) >"$log" 2>&1; then
+		cat "$log" >&2
+		rm -f "$log"
+		die "the console could not be built (above)"
+	fi
+	rm -f "$log"
+	touch "$page"
 }
 
 # lint VERSION: golangci-lint of exactly that version, on PATH or in bin/.
@@ -82,5 +124,8 @@ lint)
 	GOBIN="$PWD/bin" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$2"
 	;;
 where-lint) where_lint "$2" ;;
-*) die "usage: deploy/install.sh go | dev | test | lint VERSION" ;;
+console) build_console ;;
+console-check) if node_parts; then cd console && npm run --silent check; fi ;;
+console-test) if node_parts; then cd console && npm run --silent check && npm run --silent test; fi ;;
+*) die "usage: deploy/install.sh go | dev | test | lint VERSION | console" ;;
 esac

@@ -35,6 +35,8 @@ var layers = map[string][]string{
 	"metadata/media/probe":       {"metadata"},
 	"metadata/api":               {"metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
+	"console": {},
+
 	"origin/blob":          {},
 	"origin/blob/blobtest": {"origin/blob", "internal/checksum"},
 	"origin/blob/disk":     {"origin/blob", "internal/checksum"},

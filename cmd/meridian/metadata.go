@@ -10,8 +10,10 @@ import (
 	"net/netip"
 	"time"
 
+	"meridian/console"
 	"meridian/internal/httpserve"
 	"meridian/internal/wan"
+	"meridian/metadata"
 	"meridian/metadata/api"
 	"meridian/metadata/media"
 	"meridian/metadata/postgres"
@@ -117,9 +119,13 @@ func newMetadata(c metadataConfig) (service, error) {
 		defer cancel()
 		return c.store.Ping(ctx)
 	}
+	page, err := newConsole(nodes, log)
+	if err != nil {
+		return service{}, err
+	}
 	handler, err := api.New(api.Options{
 		Store: c.store, ClusterSecret: c.clusterSecret, Region: c.region, Regions: c.regions, PublicURL: c.publicURL,
-		TrustedProxies: c.trusted, Ready: ready, Log: log, Registry: reg, Version: version,
+		TrustedProxies: c.trusted, Console: page, Ready: ready, Log: log, Registry: reg, Version: version,
 	})
 	if err != nil {
 		return service{}, err
@@ -146,6 +152,32 @@ func newMetadata(c metadataConfig) (service, error) {
 			{server.Name(), server.Run},
 		},
 	}, nil
+}
+
+// newConsole is the web page, which may load from the nodes of the cluster; nil
+// where it was left out of the build.
+func newConsole(nodes *topology, log *slog.Logger) (api.Console, error) {
+	page, err := console.New(console.Options{Sources: func(ctx context.Context) []string {
+		all, err := nodes.all(ctx)
+		if err != nil {
+			log.WarnContext(ctx, "cannot tell browsers where the nodes are", "err", err)
+		}
+		var urls []string
+		for _, n := range all {
+			if n.Tier != metadata.TierRegional {
+				urls = append(urls, n.PublicURL)
+			}
+		}
+		return urls
+	}})
+	if errors.Is(err, console.ErrNotBuilt) {
+		log.Info(err.Error())
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
 }
 
 func maintain(ctx context.Context, store *postgres.Store, log *slog.Logger) error {

@@ -44,6 +44,9 @@ type Options struct {
 	// TrustedProxies may tell the address of a client by X-Forwarded-For and
 	// its scheme by X-Forwarded-Proto.
 	TrustedProxies []netip.Prefix
+	// Console is the web page, which answers the paths it owns that are no
+	// endpoint; without it, "/" says what this is.
+	Console Console
 	// Ready returns nil once the process can do its work, else what it waits
 	// for. Always ready where it is nil.
 	Ready func() error
@@ -59,6 +62,12 @@ type Options struct {
 	Version string
 	// Now is the clock; time.Now where it is nil.
 	Now func() time.Time
+}
+
+// Console is a web page at the paths of the API's host that it owns.
+type Console interface {
+	http.Handler
+	Owns(path string) bool
 }
 
 // API answers requests. Its Run must run beside it.
@@ -166,7 +175,7 @@ func (a *API) newEngine() error {
 			e.Handle(http.MethodHead, r.path, h)
 		}
 	}
-	e.NoRoute(a.handle(route{access: public, do: func(*call) error { return errNoRoute }}))
+	e.NoRoute(a.handle(route{access: public, do: (*call).elsewhere}))
 	e.NoMethod(a.handle(route{access: public, do: func(*call) error { return errNoMethod }}))
 	a.engine = e
 	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,9 +12,26 @@ import (
 //go:embed landing.html
 var landingPage string
 
-// landing tells a person with a browser where they are. The page has no script,
-// and its one style is named by its hash.
+// elsewhere answers what is no endpoint.
+func (c *call) elsewhere() error {
+	switch {
+	case c.opts.Console == nil || !c.opts.Console.Owns(c.r.URL.Path):
+		return errNoRoute
+	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
+		return errNoMethod
+	}
+	c.opts.Console.ServeHTTP(c.gin.Writer, c.r)
+	return nil
+}
+
+// landing is the console. Where that was left out, it tells a person with a
+// browser where they are, by a page that has no script and names its one style
+// by its hash.
 func (c *call) landing() error {
+	if c.opts.Console != nil {
+		c.opts.Console.ServeHTTP(c.gin.Writer, c.r)
+		return nil
+	}
 	base := strings.TrimSuffix(c.opts.PublicURL, "/")
 	if base == "" {
 		scheme := "http://"

@@ -240,7 +240,7 @@ func (a *API) opsRoutes() []route {
 			},
 		},
 		{
-			method: http.MethodGet, path: "/", access: public, tag: tagOps, summary: "What this is, for people",
+			method: http.MethodGet, path: "/", access: public, tag: tagOps, summary: "The console, for people",
 			status: http.StatusOK, answer: "", answerType: "text/html", do: (*call).landing,
 		},
 	}

@@ -86,7 +86,8 @@ func (s *sessions) begin(k metadata.AccessKey) (string, time.Time, error) {
 // read opens a token that is still good; the access key is the caller's to
 // check.
 func (s *sessions) read(text string) (token, bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	// Strict: one token has one spelling, so that none but ours is read.
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return token{}, false
 	}
