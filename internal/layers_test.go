@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
 	"metadata/media":             {"metadata", "metadata/media/probe", "internal/hop", "internal/sigv4"},
 	"metadata/media/probe":       {"metadata"},
+	"metadata/admit":             {"metadata", "metadata/media/probe"},
 	"metadata/api":               {"metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
 	"console": {},
@@ -41,11 +42,11 @@ var layers = map[string][]string{
 	"origin/blob/blobtest": {"origin/blob", "internal/checksum"},
 	"origin/blob/disk":     {"origin/blob", "internal/checksum"},
 	"origin/record":        {"origin/blob", "metadata"},
-	"origin":               {"origin/blob", "origin/record", "metadata", "internal/checksum"},
+	"origin":               {"origin/blob", "origin/record", "metadata", "metadata/admit", "internal/checksum"},
 	"origin/peer":          {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":         {"origin/blob", "metadata"},
 	"origin/s3api":         {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/hop", "internal/httpserve", "internal/sigv4"},
-	"upload":               {"origin/blob", "origin/record", "metadata", "internal/checksum"},
+	"upload":               {"origin/blob", "origin/record", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 
 	"edge/cache":           {},
 	"edge/cache/cachetest": {"edge/cache"},

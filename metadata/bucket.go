@@ -31,6 +31,8 @@ type Bucket struct {
 	Versioning string     `json:"versioning,omitempty"`
 	Owner      string     `json:"owner"` // user that created it
 	Cache      CacheRules `json:"cache"`
+	// UploadRules say what may come in.
+	UploadRules UploadRules `json:"upload_rules,omitzero"`
 	// Config holds subresource documents (cors, policy, tagging, ...) by name,
 	// as JSON.
 	Config  map[string]json.RawMessage `json:"config,omitempty"`
@@ -92,6 +94,9 @@ type Buckets interface {
 	// UpdateBucket changes under a row lock what change changes of it; Name,
 	// ID, Region, Owner and Created stay as they are.
 	UpdateBucket(ctx context.Context, name string, change func(*Bucket) error) (Bucket, error)
+	// Usage tells what the bucket holds. It costs little where the bucket has a
+	// quota; elsewhere everything is counted.
+	Usage(ctx context.Context, name string) (Usage, error)
 	// DeleteBucket refuses a bucket that holds objects, noncurrent versions or
 	// uploads in progress with ErrBucketNotEmpty. No object that is being
 	// committed meanwhile is lost: one of the two fails.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"meridian/metadata"
+	"meridian/metadata/admit"
 	"meridian/origin/blob"
 )
 
@@ -29,11 +30,17 @@ type Peers interface {
 	Open(ctx context.Context, region string, v metadata.Version, off, n int64) (io.ReadCloser, error)
 }
 
+// Catalog is what objects read and change of the catalogue.
+type Catalog interface {
+	metadata.Objects
+	admit.Catalog
+}
+
 // Options describe the objects of a region.
 type Options struct {
 	Region  string
 	Store   blob.Store
-	Catalog metadata.Objects
+	Catalog Catalog
 	Peers   Peers // nil: there are no other regions
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now

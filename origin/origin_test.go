@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) with(c metadata.Objects) *origin.Objects {
+func (w *world) with(c origin.Catalog) *origin.Objects {
 	return origin.New(origin.Options{Region: pgtest.Region, Store: w.store, Catalog: c, Log: slog.New(slog.DiscardHandler)})
 }
 
@@ -184,7 +184,7 @@ func TestARefusedPutLeavesNothing(t *testing.T) {
 
 // doubtful is a catalogue whose connection breaks: before it commits, or after.
 type doubtful struct {
-	metadata.Objects
+	origin.Catalog
 	before, after int
 	commits       int
 }
@@ -196,7 +196,7 @@ func (d *doubtful) Commit(ctx context.Context, v metadata.Version, c metadata.Co
 		d.before--
 		return metadata.Version{}, errLost
 	}
-	done, err := d.Objects.Commit(ctx, v, c)
+	done, err := d.Catalog.Commit(ctx, v, c)
 	if d.after > 0 {
 		d.after--
 		return metadata.Version{}, errLost
@@ -207,7 +207,7 @@ func (d *doubtful) Commit(ctx context.Context, v metadata.Version, c metadata.Co
 func TestACommitInDoubtNeverLosesItsBlob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	once := &doubtful{Objects: w.catalog, after: 1}
+	once := &doubtful{Catalog: w.catalog, after: 1}
 	v, err := w.with(once).Put(t.Context(), input("again", "body"))
 	if err != nil || once.commits != 2 {
 		t.Errorf("a commit whose answer was lost: %v after %d tries", err, once.commits)
@@ -216,7 +216,7 @@ func TestACommitInDoubtNeverLosesItsBlob(t *testing.T) {
 		t.Errorf("it reads %q, %v", got, err)
 	}
 	// Lost for good, although it was done: a reader finds the whole object.
-	if _, err := w.with(&doubtful{Objects: w.catalog, after: 10}).Put(t.Context(), input("lost", "body")); !errors.Is(err, errLost) {
+	if _, err := w.with(&doubtful{Catalog: w.catalog, after: 10}).Put(t.Context(), input("lost", "body")); !errors.Is(err, errLost) {
 		t.Errorf("Put = %v, want the lost connection", err)
 	}
 	if v, err = w.objects.Stat(t.Context(), metadata.Ref{Bucket: "photos", Key: "lost"}); err != nil {
@@ -226,7 +226,7 @@ func TestACommitInDoubtNeverLosesItsBlob(t *testing.T) {
 		t.Errorf("it reads %q, %v", got, err)
 	}
 	// In doubt first and then refused: the first attempt may still come through.
-	first := &doubtful{Objects: w.catalog, before: 1}
+	first := &doubtful{Catalog: w.catalog, before: 1}
 	in := input("lost", "other")
 	in.Cond.IfNoneMatch = []string{"*"}
 	if _, err := w.with(first).Put(t.Context(), in); !errors.Is(err, metadata.ErrPrecondition) {
@@ -254,13 +254,13 @@ func TestAClientThatLeavesAfterItsBodyIsCommitted(t *testing.T) {
 
 // cancelling ends the client's context just before the commit.
 type cancelling struct {
-	metadata.Objects
+	origin.Catalog
 	cancel context.CancelFunc
 }
 
 func (c cancelling) Commit(ctx context.Context, v metadata.Version, cond metadata.Cond) (metadata.Version, error) {
 	c.cancel()
-	return c.Objects.Commit(ctx, v, cond)
+	return c.Catalog.Commit(ctx, v, cond)
 }
 
 func TestCopyOfACorruptBlobIsRefused(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
+	"meridian/metadata/admit"
 	"meridian/origin/blob"
 	"meridian/origin/record"
 )
@@ -35,16 +36,24 @@ type PutInput struct {
 	// of it ends the put and leaves nothing behind. Optional.
 	Verify func(sums map[string]string) error
 	Cond   metadata.Cond
+	// Bucket is the bucket as the caller has just read it; Put reads it where
+	// it is nil.
+	Bucket *metadata.Bucket
 
 	crc64 *uint64 // of the whole body, where it is known beforehand
 }
 
-// Put stores the body and makes it the current version of its key. After a nil
-// error both are durable; after an error nothing is visible, except that the
+// Put stores the body and makes it the current version of its key, if the rules
+// of the bucket let it in: metadata.ErrTooLarge, ErrTypeRefused and ErrQuota are
+// told as soon as they are known, most before the body is read. After a nil error both are durable; after an error nothing is visible, except that the
 // outcome of a commit whose connection broke is not known.
 func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error) {
 	v := in.Template
 	if err := metadata.CheckKey(v.Key); err != nil {
+		return metadata.Version{}, err
+	}
+	admitted, err := o.admit(ctx, in)
+	if err != nil {
 		return metadata.Version{}, err
 	}
 	id, err := metadata.NewVersionID(o.Now())
@@ -55,10 +64,10 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	v.Blob = blob.KeyFor(v.Bucket, id, v.Key)
 	v.Regions = []string{o.Region}
 
-	body := checksum.NewReader(in.Body, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
+	body := checksum.NewReader(admitted, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
 	info, err := o.Store.Put(ctx, v.Blob, in.Size, body, record.Meta(v))
 	if err != nil {
-		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, err)
+		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, admit.Blame(admitted, err))
 	}
 	sums, err := body.Finish()
 	if err == nil && in.crc64 != nil && *in.crc64 != info.CRC64 {
@@ -77,6 +86,22 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	}
 	v.Modified = o.Now().UTC().Truncate(time.Millisecond)
 	return o.commit(ctx, v, in.Cond)
+}
+
+// admit is the body, held to the rules of its bucket.
+func (o *Objects) admit(ctx context.Context, in PutInput) (io.Reader, error) {
+	b := in.Bucket
+	if b == nil {
+		found, err := o.Catalog.Bucket(ctx, in.Template.Bucket)
+		if err != nil {
+			return nil, err
+		}
+		b = &found
+	}
+	if err := admit.Early(ctx, o.Catalog, b, &in.Template, in.Size); err != nil {
+		return nil, err
+	}
+	return admit.Body(b, in.Template.ContentType, in.Body)
 }
 
 // FullObject is the ChecksumType of sums over the whole body.
@@ -128,6 +153,7 @@ func (o *Objects) commit(ctx context.Context, v metadata.Version, c metadata.Con
 func refused(err error) bool {
 	for _, certain := range []error{
 		metadata.ErrPrecondition, metadata.ErrNoSuchBucket, metadata.ErrNoSuchKey, metadata.ErrInvalid, metadata.ErrNoSuchVersion,
+		metadata.ErrQuota,
 	} {
 		if errors.Is(err, certain) {
 			return true

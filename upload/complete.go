@@ -6,12 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
+	"meridian/metadata/admit"
+	"meridian/metadata/media/probe"
 	"meridian/origin/blob"
 )
 
@@ -81,6 +84,13 @@ func (m *Manager) complete(ctx context.Context, u metadata.Upload, named []Compl
 	if err := m.check(ctx, u, o.Cond); err != nil {
 		return metadata.Version{}, err
 	}
+	b, err := m.Catalog.Bucket(ctx, v.Bucket)
+	if err != nil {
+		return metadata.Version{}, err
+	}
+	if err := admit.Early(ctx, m.Catalog, &b, &v, v.Size); err != nil {
+		return metadata.Version{}, err
+	}
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completeTimeout)
 	defer cancel()
@@ -96,8 +106,43 @@ func (m *Manager) complete(ctx context.Context, u metadata.Upload, named []Compl
 		return metadata.Version{}, fmt.Errorf("complete upload %s: the store made %d bytes with checksum %x, not %d with %x", u.ID, info.Size, info.CRC64, v.Size, v.CRC64)
 	}
 	v.Modified = m.Now().UTC().Truncate(time.Millisecond)
-	// If it was aborted meanwhile, Abort has freed the blob or will.
-	return m.Catalog.CompleteUpload(ctx, u.ID, v, o.Cond)
+	if err = m.admitWhole(ctx, &b, v); err == nil {
+		// If it was aborted meanwhile, Abort has freed the blob or will.
+		var done metadata.Version
+		if done, err = m.Catalog.CompleteUpload(ctx, u.ID, v, o.Cond); err == nil {
+			return done, nil
+		}
+	}
+	if errors.Is(err, metadata.ErrTypeRefused) || errors.Is(err, metadata.ErrQuota) {
+		// The store has joined the parts, so nobody can make anything else of
+		// them.
+		if abortErr := m.Abort(ctx, u); abortErr != nil {
+			m.Log.Warn("an upload that was refused is left to expire", "upload", u.ID, "err", abortErr)
+		}
+	}
+	return metadata.Version{}, err
+}
+
+// admitWhole looks at the first bytes of what the parts have become: the client
+// may have made it of other parts than the one that was looked at when it came.
+func (m *Manager) admitWhole(ctx context.Context, b *metadata.Bucket, v metadata.Version) error {
+	if len(b.UploadRules.Types) == 0 {
+		return nil
+	}
+	n := min(v.Size, probe.SniffLen)
+	if n == 0 {
+		return admit.Head(b, v.ContentType, nil)
+	}
+	body, err := m.Store.Open(ctx, v.Blob, 0, n)
+	if err != nil {
+		return fmt.Errorf("look at upload %s: %w", v.ID, err)
+	}
+	defer body.Close()
+	head, err := io.ReadAll(io.LimitReader(body, n))
+	if err != nil {
+		return fmt.Errorf("look at upload %s: %w", v.ID, err)
+	}
+	return admit.Head(b, v.ContentType, head)
 }
 
 // Completed finds the object that an upload has become, if it was made of these

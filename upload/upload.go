@@ -14,6 +14,7 @@ import (
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
+	"meridian/metadata/admit"
 	"meridian/origin/blob"
 	"meridian/origin/record"
 )
@@ -38,7 +39,7 @@ const (
 // Catalog is what uploads read and change of the catalogue.
 type Catalog interface {
 	metadata.Uploads
-	Lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error)
+	admit.Catalog
 }
 
 // Options describe the uploads of a region.
@@ -73,17 +74,27 @@ func New(o Options) *Manager {
 const cleanTimeout = 10 * time.Second
 
 // Begin makes an upload whose object will be like template. alg and kind are the
-// checksum the client chose for it; both may be empty. The ID of the upload is
+// checksum the client chose for it; both may be empty. template.Size is the size
+// that the client announced, if it did: it serves to refuse at once what the
+// rules of the bucket (package admit) would refuse in the end. The ID of the upload is
 // that of the version to be, so that a Complete which comes again after it
 // succeeded can be answered.
 func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg checksum.Algorithm, kind string) (metadata.Upload, error) {
 	if err := metadata.CheckKey(template.Key); err != nil {
 		return metadata.Upload{}, err
 	}
+	b, err := m.Catalog.Bucket(ctx, template.Bucket)
+	if err != nil {
+		return metadata.Upload{}, err
+	}
+	if err := admit.Early(ctx, m.Catalog, &b, &template, template.Size); err != nil {
+		return metadata.Upload{}, err
+	}
 	id, err := metadata.NewVersionID(m.Now())
 	if err != nil {
 		return metadata.Upload{}, err
 	}
+	template.Size = 0
 	template.ID, template.Blob, template.Regions = id, blob.KeyFor(template.Bucket, id, template.Key), []string{m.Region}
 	u := metadata.Upload{
 		ID: id, Template: template, Region: m.Region, ChecksumAlgorithm: string(alg), ChecksumType: kind,
@@ -103,7 +114,9 @@ func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg chec
 
 // PutPart stores part n of size bytes (-1: unknown). verify is called with the
 // sums of algs and MD5 before the part is recorded, and refuses it by an error;
-// it may be nil.
+// it may be nil. A part that the rules of the bucket forbid is mostly refused
+// already here: one larger than the object may be, or a first one of the wrong
+// type. Complete has the last word.
 func (m *Manager) PutPart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader, algs []checksum.Algorithm, verify func(sums map[string]string) error) (metadata.Part, error) {
 	p, err := m.StorePart(ctx, u, n, size, body, algs, verify)
 	if err != nil {
@@ -130,10 +143,14 @@ func (m *Manager) StorePart(ctx context.Context, u metadata.Upload, n int, size 
 	if n < 1 || n > MaxParts {
 		return metadata.Part{}, metadata.Invalidf("part number %d is not in 1 to %d", n, MaxParts)
 	}
-	read := checksum.NewReader(body, verify, append([]checksum.Algorithm{checksum.MD5}, algs...)...)
+	admitted, err := m.admitPart(ctx, u, n, size, body)
+	if err != nil {
+		return metadata.Part{}, err
+	}
+	read := checksum.NewReader(admitted, verify, append([]checksum.Algorithm{checksum.MD5}, algs...)...)
 	stored, err := m.Store.PutPart(ctx, u.StoreUpload, n, size, read)
 	if err != nil {
-		return metadata.Part{}, m.known(err)
+		return metadata.Part{}, m.known(admit.Blame(admitted, err))
 	}
 	p := metadata.Part{
 		Number: n, Size: stored.Size, CRC64: stored.CRC64, StorePart: stored.ID,
@@ -153,6 +170,20 @@ func (m *Manager) StorePart(ctx context.Context, u metadata.Upload, n int, size 
 // DropPart frees the bytes of a part that is not recorded, or no longer.
 func (m *Manager) DropPart(ctx context.Context, u metadata.Upload, p metadata.Part) {
 	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, storePart(p)) })
+}
+
+func (m *Manager) admitPart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader) (io.Reader, error) {
+	b, err := m.Catalog.Bucket(ctx, u.Template.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	if err := admit.Early(ctx, m.Catalog, &b, &u.Template, size); err != nil {
+		return nil, err
+	}
+	if n > 1 {
+		b.UploadRules.Types = nil // the middle of a file says nothing
+	}
+	return admit.Part(&b, u.Template.ContentType, body)
 }
 
 // Abort forgets an upload and frees its parts. From another region than the

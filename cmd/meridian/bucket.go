@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,6 +18,8 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 	region := s.flags.String("region", "", "home `region` of a new bucket")
 	visibility := s.flags.String("visibility", "", "private or public-read")
 	edgeTTL := s.flags.Duration("edge-ttl", 0, "how long edges keep what has no Cache-Control")
+	var rules ruleOptions
+	rules.declare(s)
 	s.flags.Usage = usageWith(s, p.stdout, "meridian bucket create NAME | list | set NAME | delete NAME [options]")
 	return func(ctx context.Context, args []string) error {
 		verb, name, err := subcommand(s, args, "create, list, set, delete")
@@ -30,6 +33,9 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 		if *edgeTTL != 0 {
 			change["cache"] = map[string]any{"edge_ttl": metadata.Duration(*edgeTTL)}
 		}
+		if err := rules.into(change); err != nil {
+			return err
+		}
 		switch {
 		case verb == "create" && name != "":
 			change["name"] = name
@@ -39,7 +45,7 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 			return api.call(ctx, http.MethodPost, "/v1/buckets", change, nil)
 		case verb == "set" && name != "":
 			if len(change) == 0 {
-				return usagef("nothing to set: give --visibility or --edge-ttl")
+				return usagef("nothing to set: give --visibility, --edge-ttl, --max-size, --types, --quota or --quota-objects")
 			}
 			return api.call(ctx, http.MethodPatch, "/v1/buckets/"+url.PathEscape(name), change, nil)
 		case verb == "delete" && name != "":
@@ -62,4 +68,46 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 		}
 		return usagef("usage: meridian bucket create NAME | list | set NAME | delete NAME")
 	}
+}
+
+// ruleOptions are the upload rules of a bucket.
+type ruleOptions struct {
+	maxSize, types, quota string
+	quotaObjects          int64
+}
+
+func (o *ruleOptions) declare(s *settings) {
+	s.flags.StringVar(&o.maxSize, "max-size", "", "greatest object, as 10GiB; 0 is no limit")
+	s.flags.StringVar(&o.types, "types", "", "content `types` that may come in, as image/*,video/mp4; any takes all")
+	s.flags.StringVar(&o.quota, "quota", "", "how much the bucket may hold, as 2TiB; 0 is no limit")
+	s.flags.Int64Var(&o.quotaObjects, "quota-objects", -1, "how many object versions it may hold; 0 is no limit, -1 leaves it as it is")
+}
+
+// into adds the rules that were given to the body of a request.
+func (o *ruleOptions) into(change map[string]any) error {
+	rules := map[string]any{}
+	var n size
+	for option, given := range map[string]struct{ rule, text string }{"max-size": {"max_size", o.maxSize}, "quota": {"quota_bytes", o.quota}} {
+		if given.text == "" {
+			continue
+		}
+		if err := n.UnmarshalText([]byte(given.text)); err != nil {
+			return usagef("--%s: %v", option, err)
+		}
+		rules[given.rule] = int64(n)
+	}
+	switch o.types {
+	case "":
+	case "any":
+		rules["types"] = []string{}
+	default:
+		rules["types"] = strings.Split(o.types, ",")
+	}
+	if o.quotaObjects >= 0 {
+		rules["quota_objects"] = o.quotaObjects
+	}
+	if len(rules) > 0 {
+		change["upload_rules"] = rules
+	}
+	return nil
 }

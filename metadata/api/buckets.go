@@ -23,14 +23,30 @@ type newBucket struct {
 	Visibility string              `json:"visibility"`
 	Versioning string              `json:"versioning"`
 	Cache      metadata.CacheRules `json:"cache"`
+	// What may come in; no field is no limit.
+	UploadRules metadata.UploadRules `json:"upload_rules"`
 }
 
 // bucketPatch is what may be changed of a bucket.
 type bucketPatch struct {
-	Placement  patch[metadata.Placement] `json:"placement"`
-	Visibility patch[string]             `json:"visibility"`
-	Versioning patch[string]             `json:"versioning"`
-	Cache      patch[cachePatch]         `json:"cache"`
+	Placement   patch[metadata.Placement] `json:"placement"`
+	Visibility  patch[string]             `json:"visibility"`
+	Versioning  patch[string]             `json:"versioning"`
+	Cache       patch[cachePatch]         `json:"cache"`
+	UploadRules patch[rulesPatch]         `json:"upload_rules"`
+}
+
+type rulesPatch struct {
+	MaxSize      patch[int64]    `json:"max_size"`
+	Types        patch[[]string] `json:"types"`
+	QuotaBytes   patch[int64]    `json:"quota_bytes"`
+	QuotaObjects patch[int64]    `json:"quota_objects"`
+}
+
+// bucketInfo is a bucket with what it holds.
+type bucketInfo struct {
+	metadata.Bucket
+	Usage metadata.Usage `json:"usage"`
 }
 
 type cachePatch struct {
@@ -57,7 +73,11 @@ func (c *call) getBucket() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, b)
+	used, err := c.store.Usage(c.ctx(), b.Name)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, bucketInfo{b, used})
 }
 
 func (c *call) createBucket() error {
@@ -67,7 +87,7 @@ func (c *call) createBucket() error {
 	}
 	b := metadata.Bucket{
 		Name: in.Name, Region: in.Region, Placement: in.Placement, Visibility: in.Visibility, Versioning: in.Versioning,
-		Cache: in.Cache, Owner: c.who.user, Created: c.now().UTC(),
+		Cache: in.Cache, UploadRules: in.UploadRules, Owner: c.who.user, Created: c.now().UTC(),
 	}
 	if b.Region == "" {
 		b.Region = c.opts.Region
@@ -118,9 +138,22 @@ func (p *bucketPatch) apply(b *metadata.Bucket) {
 	p.Placement.apply(&b.Placement)
 	p.Visibility.apply(&b.Visibility)
 	p.Versioning.apply(&b.Versioning)
-	if !p.Cache.Set {
-		return
+	p.applyCache(b)
+	p.applyRules(b)
+}
+
+func (p *bucketPatch) applyRules(b *metadata.Bucket) {
+	if p.UploadRules.Null {
+		b.UploadRules = metadata.UploadRules{}
 	}
+	rules := p.UploadRules.Value
+	rules.MaxSize.apply(&b.UploadRules.MaxSize)
+	rules.Types.apply(&b.UploadRules.Types)
+	rules.QuotaBytes.apply(&b.UploadRules.QuotaBytes)
+	rules.QuotaObjects.apply(&b.UploadRules.QuotaObjects)
+}
+
+func (p *bucketPatch) applyCache(b *metadata.Bucket) {
 	if p.Cache.Null {
 		b.Cache = metadata.CacheRules{}
 	}
@@ -177,6 +210,7 @@ func checkBucket(b metadata.Bucket, regions []string) (wrong fieldErrors) {
 			add("cache."+name, "%s is not between 0 and 10 years", time.Duration(d))
 		}
 	}
+	b.UploadRules.Check(func(rule, reason string) { add("upload_rules."+rule, "%s", reason) })
 	slices.SortFunc(wrong, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return wrong
 }

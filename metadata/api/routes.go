@@ -123,12 +123,12 @@ func adminRoutes() []route {
 			body: newBucket{}, status: http.StatusCreated, answer: metadata.Bucket{}, errors: []int{http.StatusConflict}, do: (*call).createBucket,
 		},
 		{
-			method: http.MethodGet, path: "/v1/buckets/:name", access: readers, tag: tagBuckets, summary: "A bucket",
-			status: http.StatusOK, answer: metadata.Bucket{}, do: (*call).getBucket,
+			method: http.MethodGet, path: "/v1/buckets/:name", access: readers, tag: tagBuckets, summary: "A bucket, and what it holds",
+			status: http.StatusOK, answer: bucketInfo{}, do: (*call).getBucket,
 		},
 		{
 			method: http.MethodPatch, path: "/v1/buckets/:name", access: admin, tag: tagBuckets,
-			summary: "Change visibility, placement, versioning or cache rules; null is the default (RFC 7396)",
+			summary: "Change visibility, placement, versioning, cache or upload rules; null is the default (RFC 7396)",
 			body:    bucketPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.Bucket{}, do: (*call).patchBucket,
 		},
 		{

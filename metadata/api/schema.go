@@ -113,7 +113,7 @@ func (s schemas) fields(t reflect.Type, to map[string]schema) (required []string
 			p = oneOf(values...)
 		}
 		to[name] = p
-		if !strings.Contains(options, "omitempty") {
+		if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {
 			required = append(required, name)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 // Catalog checks all that concerns buckets, objects, uploads and blobs.
 func Catalog(t *testing.T, open func(t *testing.T) metadata.Store) {
 	t.Run("Buckets", func(t *testing.T) { Buckets(t, open) })
+	t.Run("Quotas", func(t *testing.T) { Quotas(t, open) })
 	t.Run("Objects", func(t *testing.T) { Objects(t, open) })
 	t.Run("Versions", func(t *testing.T) { Versions(t, open) })
 	t.Run("List", func(t *testing.T) { List(t, open) })

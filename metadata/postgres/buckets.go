@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,12 +17,12 @@ import (
 )
 
 // bucketColumns are as scanBucket reads them.
-const bucketColumns = `id, name, region, placement, visibility, versioning, owner, cache, config, created`
+const bucketColumns = `id, name, region, placement, visibility, versioning, owner, cache, config, upload_rules, created`
 
 func scanBucket(row pgx.CollectableRow) (metadata.Bucket, error) {
 	var b metadata.Bucket
-	var cache, config []byte
-	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &b.Created)
+	var cache, config, rules []byte
+	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &rules, &b.Created)
 	if err != nil {
 		return b, err
 	}
@@ -30,6 +31,9 @@ func scanBucket(row pgx.CollectableRow) (metadata.Bucket, error) {
 	}
 	if err := json.Unmarshal(config, &b.Config); err != nil {
 		return b, fmt.Errorf("configuration of bucket %s: %w", b.Name, err)
+	}
+	if err := json.Unmarshal(rules, &b.UploadRules); err != nil {
+		return b, fmt.Errorf("upload rules of bucket %s: %w", b.Name, err)
 	}
 	return b, nil
 }
@@ -86,7 +90,9 @@ func checkBucket(b *metadata.Bucket) error {
 			return metadata.Invalidf("bucket holds %q, which is not text", text)
 		}
 	}
-	return nil
+	var err error
+	b.UploadRules.Check(func(rule, reason string) { err = metadata.Invalidf("upload rule %s: %s", rule, reason) })
+	return err
 }
 
 // CreateBucket implements metadata.Buckets.
@@ -106,17 +112,22 @@ func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.B
 	}
 	var made metadata.Bucket
 	err = s.changeBucket(ctx, metadata.BucketCreated, b.Name, func(tx pgx.Tx) (err error) {
-		cache, config, err := bucketDocuments(b)
+		cache, config, rules, err := bucketDocuments(b)
 		if err != nil {
 			return err
 		}
 		made, err = oneBucket(ctx, tx, `
-			INSERT INTO bucket (name, region, placement, visibility, versioning, owner, cache, config, created)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING `+bucketColumns,
-			b.Name, b.Region, []string(b.Placement), b.Visibility, b.Versioning, b.Owner, cache, config, b.Created)
+			INSERT INTO bucket (name, region, placement, visibility, versioning, owner, cache, config, created,
+			                    upload_rules, quota_bytes, quota_objects)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING `+bucketColumns,
+			b.Name, b.Region, []string(b.Placement), b.Visibility, b.Versioning, b.Owner, cache, config, b.Created,
+			rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == codeUnique {
 			return metadata.ErrBucketExists
+		}
+		if err == nil && b.UploadRules.HasQuota() {
+			_, err = tx.Exec(ctx, `SELECT count_usage($1)`, made.ID)
 		}
 		return err
 	})
@@ -126,12 +137,15 @@ func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.B
 	return made, nil
 }
 
-func bucketDocuments(b metadata.Bucket) (cache, config []byte, err error) {
+func bucketDocuments(b metadata.Bucket) (cache, config, rules []byte, err error) {
 	if cache, err = json.Marshal(b.Cache); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	config, err = json.Marshal(b.Config)
-	return cache, config, err
+	if config, err = json.Marshal(b.Config); err != nil {
+		return nil, nil, nil, err
+	}
+	rules, err = json.Marshal(b.UploadRules)
+	return cache, config, rules, err
 }
 
 // Bucket implements metadata.Buckets.
@@ -174,15 +188,37 @@ func (s *Store) Buckets(ctx context.Context, owner string) iter.Seq2[metadata.Bu
 	})
 }
 
+// errCountFirst says that a change needs the bucket for itself.
+var errCountFirst = errors.New("the bucket gets a quota, and what it holds must be counted")
+
 // UpdateBucket implements metadata.Buckets.
 func (s *Store) UpdateBucket(ctx context.Context, name string, change func(*metadata.Bucket) error) (metadata.Bucket, error) {
+	b, err := s.updateBucket(ctx, name, change, false)
+	if errors.Is(err, errCountFirst) {
+		b, err = s.updateBucket(ctx, name, change, true)
+	}
+	if err != nil {
+		return metadata.Bucket{}, fmt.Errorf("update bucket %q: %w", name, err)
+	}
+	return b, nil
+}
+
+// updateBucket is UpdateBucket, alone in the bucket or not: the lock comes before
+// that of the row, so it is known too late that it is needed.
+func (s *Store) updateBucket(ctx context.Context, name string, change func(*metadata.Bucket) error, alone bool) (metadata.Bucket, error) {
 	var b metadata.Bucket
 	err := s.changeBucket(ctx, metadata.BucketUpdated, name, func(tx pgx.Tx) (err error) {
+		if alone {
+			if err := lockBucket(ctx, tx, name); err != nil {
+				return err
+			}
+		}
 		old, err := oneBucket(ctx, tx, `SELECT `+bucketColumns+` FROM bucket WHERE name = $1 FOR UPDATE`, name)
 		if err != nil {
 			return err
 		}
 		b = old
+		b.Config = maps.Clone(old.Config)
 		if err := change(&b); err != nil {
 			return err
 		}
@@ -193,27 +229,63 @@ func (s *Store) UpdateBucket(ctx context.Context, name string, change func(*meta
 		if b.Versioning == "" && old.Versioning != "" {
 			return metadata.Invalidf("versioning can be suspended, but not taken back")
 		}
-		cache, config, err := bucketDocuments(b)
+		switch had, has := old.UploadRules.HasQuota(), b.UploadRules.HasQuota(); {
+		case has && !had && !alone:
+			return errCountFirst
+		case has && !had:
+			_, err = tx.Exec(ctx, `SELECT count_usage($1)`, b.ID)
+		case had && !has:
+			_, err = tx.Exec(ctx, `DELETE FROM bucket_usage WHERE bucket_id = $1`, b.ID)
+		}
+		if err != nil {
+			return err
+		}
+		cache, config, rules, err := bucketDocuments(b)
 		if err != nil {
 			return err
 		}
 		b, err = oneBucket(ctx, tx, `
-			UPDATE bucket SET placement = $2, visibility = $3, versioning = $4, cache = $5, config = $6
+			UPDATE bucket SET placement = $2, visibility = $3, versioning = $4, cache = $5, config = $6,
+			       upload_rules = $7, quota_bytes = $8, quota_objects = $9
 			 WHERE id = $1 RETURNING `+bucketColumns,
-			b.ID, []string(b.Placement), b.Visibility, b.Versioning, cache, config)
+			b.ID, []string(b.Placement), b.Visibility, b.Versioning, cache, config,
+			rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects)
 		return err
 	})
+	return b, err
+}
+
+// lockBucket waits for what is being committed in the bucket, and keeps the rest
+// out until the transaction ends.
+func lockBucket(ctx context.Context, tx pgx.Tx, name string) error {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(-1, hashtext($1))`, name)
+	return err
+}
+
+// Usage implements metadata.Buckets.
+func (s *Store) Usage(ctx context.Context, name string) (metadata.Usage, error) {
+	b, err := s.Bucket(ctx, name)
 	if err != nil {
-		return metadata.Bucket{}, fmt.Errorf("update bucket %q: %w", name, err)
+		return metadata.Usage{}, err
 	}
-	return b, nil
+	sql := `SELECT count(*), coalesce(sum(size), 0)::bigint FROM (
+	        SELECT size FROM object WHERE bucket_id = $1
+	        UNION ALL SELECT size FROM object_history WHERE bucket_id = $1 AND NOT marker) v`
+	if b.UploadRules.HasQuota() {
+		sql = `SELECT objects, bytes FROM usage_of($1)`
+	}
+	var u metadata.Usage
+	if err := s.pool.QueryRow(ctx, sql, b.ID).Scan(&u.Objects, &u.Bytes); err != nil {
+		return metadata.Usage{}, fmt.Errorf("usage of bucket %q: %w", name, err)
+	}
+	return u, nil
 }
 
 // DeleteBucket implements metadata.Buckets. It waits for what is being committed
 // in the bucket; what comes later finds no bucket.
 func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 	err := s.changeBucket(ctx, metadata.BucketDeleted, name, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(-1, hashtext($1))`, name); err != nil {
+		if err := lockBucket(ctx, tx, name); err != nil {
 			return err
 		}
 		var id int64

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"meridian/metadata"
 )
@@ -59,6 +60,10 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 			attrs, parts, etags(c.IfMatch), etags(c.IfNoneMatch), c.IfVersion, upload, s.region, data).
 			Scan(&status, &at.xid, &at.id, &null)
 	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeQuota {
+		return v, fmt.Errorf("%w: %s", metadata.ErrQuota, pg.Message)
+	}
 	if err != nil {
 		return v, err
 	}

@@ -19,6 +19,10 @@ const (
 	codeCrashShutdown   = "57P02"
 	codeCannotConnect   = "57P03"
 	codeTooManySessions = "53300"
+
+	// Of our own schema.
+	codeQuota     = "MQ001"
+	codeNearQuota = "MQ002"
 )
 
 // maxTries bounds how often a statement is run.
@@ -46,7 +50,7 @@ func didNothing(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		switch pg.Code {
-		case codeSerialization, codeDeadlock, codeReadOnly, codeCannotConnect:
+		case codeSerialization, codeDeadlock, codeReadOnly, codeCannotConnect, codeNearQuota:
 			return true
 		}
 		return false

@@ -65,6 +65,7 @@ const (
 	errObjectLockNotFound            code = "ObjectLockConfigurationNotFoundError"
 	errOwnershipControlsNotFound     code = "OwnershipControlsNotFoundError"
 	errPreconditionFailed            code = "PreconditionFailed"
+	errQuotaExceeded                 code = "QuotaExceeded" // as Ceph says it; AWS has no quotas
 	errReplicationNotFound           code = "ReplicationConfigurationNotFoundError"
 	errRequestTimeout                code = "RequestTimeout"
 	errRequestTimeTooSkewed          code = "RequestTimeTooSkewed"
@@ -148,6 +149,7 @@ var codeTable = map[code]codeAbout{
 	errObjectLockNotFound:            {404, "Object Lock configuration does not exist for this bucket"},
 	errOwnershipControlsNotFound:     {404, "The bucket ownership controls were not found"},
 	errPreconditionFailed:            {412, "At least one of the pre-conditions you specified did not hold"},
+	errQuotaExceeded:                 {403, "The quota of the bucket is used up."},
 	errReplicationNotFound:           {404, "The replication configuration was not found"},
 	errRequestTimeout:                {400, "Your socket connection to the server was not read from or written to within the timeout period."},
 	errRequestTimeTooSkewed:          {403, "The difference between the request time and the current time is too large."},

@@ -113,7 +113,7 @@ func (c *call) copyObject() error {
 	}
 	dst.ChecksumType = fullObject
 	v, err := c.opts.Objects.Copy(c.r.Context(), src, origin.PutInput{
-		Template: dst, Size: src.Size, Algorithms: algs, Cond: cond,
+		Template: dst, Size: src.Size, Algorithms: algs, Cond: cond, Bucket: &bucket,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"meridian/internal/sigv4"
 	"meridian/metadata"
@@ -109,10 +110,27 @@ func failureOf(err error) *failure {
 			return &failure{code: s.code, message: s.text, cause: err}
 		}
 	}
+	if f := ruleFailure(err); f != nil {
+		return f
+	}
 	if errors.Is(err, metadata.ErrInvalid) {
 		return &failure{code: errInvalidArgument, message: err.Error(), cause: err}
 	}
 	return because(errInternalError, err)
+}
+
+// ruleFailure tells of a rule of the bucket that the object breaks. Its text is
+// for people: no standard one names the rule.
+func ruleFailure(err error) *failure {
+	for sentinel, c := range map[error]code{
+		metadata.ErrTooLarge: errEntityTooLarge, metadata.ErrTypeRefused: errInvalidRequest, metadata.ErrQuota: errQuotaExceeded,
+	} {
+		if errors.Is(err, sentinel) {
+			_, text, _ := strings.Cut(err.Error(), sentinel.Error())
+			return &failure{code: c, message: "The object is refused: " + sentinel.Error() + text, cause: err}
+		}
+	}
+	return nil
 }
 
 // codeIs says whether err is answered with k.

@@ -68,7 +68,7 @@ func (c *call) putObject() error {
 	}
 	v.ChecksumType = fullObject
 	put, err := c.opts.Objects.Put(c.r.Context(), origin.PutInput{
-		Template: v, Body: b, Size: b.size, Cond: cond,
+		Template: v, Body: b, Size: b.size, Cond: cond, Bucket: &bucket,
 		Algorithms: d.algorithms(checksum.CRC64NVME), Verify: d.verify,
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package probe
 import (
 	"bytes"
 	"encoding/binary"
+	"net/http"
+	"strings"
 )
 
 // format is a kind of file and how it is read.
@@ -21,26 +23,50 @@ func formats() map[string]func(*source, *Info) error {
 	}
 }
 
+// SniffLen is how many bytes of a file Sniff wants to see.
+const SniffLen = 512
+
+// Sniff is the content type of a file by its first bytes, without parameters:
+// the photo and video types that this package knows, and what net/http detects
+// beside; application/octet-stream where nothing is known. SVG is text to it, on
+// purpose: it may hold scripts.
+func Sniff(head []byte) string {
+	t := sniffMedia(head)
+	if t == "video/x-matroska" && bytes.Contains(head, []byte("\x42\x82\x84webm")) { // its DocType
+		t = "video/webm"
+	}
+	if t == "" {
+		t, _, _ = strings.Cut(http.DetectContentType(head), ";")
+	}
+	return t
+}
+
 // sniff tells the format by its first bytes.
 func (s *source) sniff() (format, bool) {
-	b := s.head(0, 64)
-	t := ""
-	switch {
-	case bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
-		t = "image/jpeg"
-	case bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")):
-		t = "image/png"
-	case bytes.HasPrefix(b, []byte("GIF87a")), bytes.HasPrefix(b, []byte("GIF89a")):
-		t = "image/gif"
-	case len(b) >= 12 && string(b[:4]) == "RIFF" && string(b[8:12]) == "WEBP":
-		t = "image/webp"
-	case bytes.HasPrefix(b, []byte("\x1a\x45\xdf\xa3")):
-		t = "video/x-matroska" // or WebM, as its header will say
-	case len(b) >= 8:
-		t = sniffBoxes(b)
-	}
+	t := sniffMedia(s.head(0, 64))
 	parse, ok := formats()[t]
 	return format{t, parse}, ok
+}
+
+// sniffMedia is the type of a photo or video by its first 64 bytes, "" for
+// anything else.
+func sniffMedia(b []byte) string {
+	b = b[:min(len(b), 64)]
+	switch {
+	case bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
+		return "image/jpeg"
+	case bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")):
+		return "image/png"
+	case bytes.HasPrefix(b, []byte("GIF87a")), bytes.HasPrefix(b, []byte("GIF89a")):
+		return "image/gif"
+	case len(b) >= 12 && string(b[:4]) == "RIFF" && string(b[8:12]) == "WEBP":
+		return "image/webp"
+	case bytes.HasPrefix(b, []byte("\x1a\x45\xdf\xa3")):
+		return "video/x-matroska" // or WebM, as its header will say
+	case len(b) >= 8:
+		return sniffBoxes(b)
+	}
+	return ""
 }
 
 // sniffBoxes tells ISO base media files apart by their brands, and knows old
