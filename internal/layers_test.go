@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"metadata/postgres/pgserver": {},
 	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
 	"metadata/media":             {"metadata", "metadata/media/probe", "internal/hop", "internal/sigv4"},
+	"metadata/media/faststart":   {},
 	"metadata/media/probe":       {"metadata"},
 	"metadata/admit":             {"metadata", "metadata/media/probe"},
 	"metadata/api":               {"metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
