@@ -180,3 +180,32 @@ func TestMalformedRequests(t *testing.T) {
 		}
 	}
 }
+
+// What the system keeps for itself is read by nodes and by signed URLs, by no
+// user's own right.
+func TestSystemBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	w.control.putBucket(metadata.Bucket{Name: metadata.RenditionBucket, Visibility: metadata.Private})
+	e := w.edge(w.origin.url)
+	const path = "/" + metadata.RenditionBucket + "/media/01A/faststart.mp4"
+	body := random(100, 1)
+	w.origin.put(path[1:], body, "Content-Type", "video/mp4")
+	links := signedurl.New(clusterSecret)
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		want   int
+	}{
+		"anonymous":     {nil, 403},
+		"administrator": {signed(adminKey, adminSecret), 403},
+		"presigned": {func(r *http.Request) {
+			sigv4.Signer{AccessKey: adminKey, Secret: adminSecret}.Presign(r, time.Hour, time.Now())
+		}, 403},
+		"signed URL": {func(r *http.Request) { r.URL = links.Sign(r.URL, time.Now().Add(time.Hour)) }, 200},
+		"node":       {asNode(), 200},
+	} {
+		if a := e.request(http.MethodGet, path, c.change); a.status != c.want || (c.want == 200) != bytes.Equal(a.body, body) {
+			t.Errorf("%s: %d %q", name, a.status, a.body)
+		}
+	}
+}

@@ -21,6 +21,18 @@ const (
 	VersioningSuspended = "Suspended"
 )
 
+// RenditionBucket is where the system keeps what it makes of photos and videos.
+// It is the system's own: private, written by nodes only, read through an edge by
+// a signed URL that the API hands out, and in no listing that people see. Its
+// keys are those of RenditionKey.
+const RenditionBucket = "meridian-renditions"
+
+// SystemOwner is the owner of the system's own buckets.
+const SystemOwner = "meridian"
+
+// IsSystemBucket reports whether a bucket is the system's own.
+func IsSystemBucket(name string) bool { return name == RenditionBucket }
+
 // Bucket is a namespace of keys.
 type Bucket struct {
 	ID         int64      `json:"-"` // the catalogue's own number

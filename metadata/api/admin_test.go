@@ -266,3 +266,37 @@ func FuzzWindowAndGroups(f *testing.F) {
 		}
 	})
 }
+
+// The system's own bucket is nobody's to see or to change.
+func TestSystemBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const name, path = metadata.RenditionBucket, "/v1/buckets/" + metadata.RenditionBucket
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleAdmin, http.MethodPost, "/v1/buckets", `{"name":"`+name+`"}`), "name")
+	if _, err := w.store.CreateBucket(t.Context(), metadata.Bucket{Name: name, Region: "europe", Owner: metadata.SystemOwner}); err != nil {
+		t.Fatal(err)
+	}
+	w.bucket("photos", metadata.Private)
+	names := func(caller, query string) (list []string) {
+		for _, b := range as[bucketList](t, w.do(http.StatusOK, caller, http.MethodGet, "/v1/buckets"+query, "")).Buckets {
+			list = append(list, b.Name)
+		}
+		return list
+	}
+	for query, want := range map[string]string{"": "photos", "?system=false": "photos", "?system=true": name + " photos"} {
+		if got := strings.Join(names(metadata.RoleAdmin, query), " "); got != want {
+			t.Errorf("buckets%s: %s", query, got)
+		}
+	}
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleAdmin, http.MethodGet, "/v1/buckets?system=1", ""), "system")
+	w.do(http.StatusForbidden, metadata.RoleReadWrite, http.MethodGet, "/v1/buckets?system=true", "")
+	w.do(http.StatusForbidden, metadata.RoleReadWrite, http.MethodGet, path, "")
+	w.do(http.StatusOK, metadata.RoleAdmin, http.MethodGet, path, "")
+	w.do(http.StatusForbidden, metadata.RoleAdmin, http.MethodPatch, path, `{"visibility":"public-read"}`)
+	w.do(http.StatusForbidden, metadata.RoleAdmin, http.MethodDelete, path, "")
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleReadWrite, http.MethodPost, "/v1/media", `{"bucket":"`+name+`","key":"a.mp4"}`), "bucket")
+	s, err := w.store.Snapshot(t.Context())
+	if err != nil || len(s.Buckets) != 2 {
+		t.Errorf("edges are told of %d buckets: %v", len(s.Buckets), err)
+	}
+}

@@ -57,11 +57,25 @@ type cachePatch struct {
 	StaleIfError         patch[metadata.Duration] `json:"stale_if_error"`
 }
 
+// listBuckets leaves out the system's own buckets, unless an administrator asks
+// for them.
 func (c *call) listBuckets() error {
+	system := false
+	switch text := c.query("system"); {
+	case text == "true" && c.who.caller() != admin:
+		return tell(errForbidden, "only administrators see the system's own buckets")
+	case text == "true":
+		system = true
+	case text != "" && text != "false":
+		return badField("system", "%.40q is neither true nor false", text)
+	}
 	list := bucketList{Buckets: []metadata.Bucket{}}
 	for b, err := range c.store.Buckets(c.ctx(), "") {
 		if err != nil {
 			return err
+		}
+		if metadata.IsSystemBucket(b.Name) && !system {
+			continue
 		}
 		list.Buckets = append(list.Buckets, b)
 	}
@@ -69,6 +83,9 @@ func (c *call) listBuckets() error {
 }
 
 func (c *call) getBucket() error {
+	if metadata.IsSystemBucket(c.param("name")) && c.who.caller() != admin {
+		return errSystemBucket
+	}
 	b, err := c.store.Bucket(c.ctx(), c.param("name"))
 	if err != nil {
 		return err
@@ -99,6 +116,8 @@ func (c *call) createBucket() error {
 	var wrong fieldErrors
 	if err := metadata.CheckBucketName(b.Name); err != nil {
 		wrong = append(wrong, FieldError{"name", reason(err)})
+	} else if metadata.IsSystemBucket(b.Name) {
+		wrong = append(wrong, FieldError{"name", errSystemBucket.Error()})
 	}
 	if regions != nil && !slices.Contains(regions, b.Region) {
 		wrong = append(wrong, unknownRegion("region", b.Region, regions))
@@ -113,6 +132,9 @@ func (c *call) createBucket() error {
 }
 
 func (c *call) patchBucket() error {
+	if metadata.IsSystemBucket(c.param("name")) {
+		return errSystemBucket
+	}
 	var in bucketPatch
 	if err := c.decode(&in, names(jsonFieldsOf[metadata.Bucket]())...); err != nil {
 		return err
@@ -166,6 +188,9 @@ func (p *bucketPatch) applyCache(b *metadata.Bucket) {
 }
 
 func (c *call) deleteBucket() error {
+	if metadata.IsSystemBucket(c.param("name")) {
+		return errSystemBucket
+	}
 	if err := c.store.DeleteBucket(c.ctx(), c.param("name")); err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ var (
 	errNotMedia     = errors.New("neither photo nor video")
 	errNoSuchRegion = errors.New("no such region")
 	errBody         = errors.New("request body could not be read")
+	errSystemBucket = errors.New("this bucket is the system's own")
 )
 
 // fieldErrors is a refusal that names what is wrong. It is a
@@ -99,6 +100,7 @@ func problemKinds() []problemKind {
 		{errNotMedia, http.StatusUnprocessableEntity, "not-media", "Neither photo nor video"},
 		{errNoSuchRegion, http.StatusNotFound, "no-such-region", "No such region"},
 		{errBody, http.StatusBadRequest, "incomplete-body", "Request body could not be read"},
+		{errSystemBucket, http.StatusForbidden, "system-bucket", "Bucket of the system"},
 		{metadata.ErrNoSuchBucket, http.StatusNotFound, "no-such-bucket", "No such bucket"},
 		{metadata.ErrBucketExists, http.StatusConflict, "bucket-exists", "Bucket already exists"},
 		{metadata.ErrBucketNotEmpty, http.StatusConflict, "bucket-not-empty", "Bucket is not empty"},

@@ -135,6 +135,8 @@ func (in *newMedia) check() error {
 	var wrong fieldErrors
 	if in.Bucket == "" {
 		wrong = append(wrong, FieldError{"bucket", "is missing"})
+	} else if metadata.IsSystemBucket(in.Bucket) {
+		wrong = append(wrong, FieldError{"bucket", errSystemBucket.Error()})
 	}
 	if in.Key == "" {
 		wrong = append(wrong, FieldError{"key", "is missing"})

@@ -116,6 +116,7 @@ func adminRoutes() []route {
 	return []route{
 		{
 			method: http.MethodGet, path: "/v1/buckets", access: readers, tag: tagBuckets, summary: "All buckets, by name",
+			query:  []param{{"system", "true adds the system's own buckets; for administrators", oneOf("true", "false")}},
 			status: http.StatusOK, answer: bucketList{}, do: (*call).listBuckets,
 		},
 		{

@@ -75,6 +75,9 @@ func (c *call) secret(ctx context.Context, accessKey string) (identity, string, 
 func (c *call) authorise() error {
 	ok := false
 	switch {
+	case metadata.IsSystemBucket(c.bucket):
+		// Nodes put and delete single objects; the bucket itself is nobody's.
+		ok = c.who.node && (c.op.access != write || c.key != "")
 	case c.who.node:
 		ok = c.op.access != write
 	case c.who.role == metadata.RoleAdmin, c.who.role == metadata.RoleReadWrite:

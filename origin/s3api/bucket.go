@@ -14,7 +14,8 @@ import (
 // maxBuckets is the greatest page of ListBuckets.
 const maxBuckets = 10_000
 
-// listBuckets lists all buckets: every key may use every bucket.
+// listBuckets lists all buckets: every key may use every bucket, but for those
+// of the system.
 func (c *call) listBuckets() error {
 	limit, err := c.limit("max-buckets", maxBuckets, 1)
 	if err != nil {
@@ -33,7 +34,7 @@ func (c *call) listBuckets() error {
 		if err != nil {
 			return err
 		}
-		if b.Name <= after || !strings.HasPrefix(b.Name, prefix) || region != "" && region != b.Region {
+		if b.Name <= after || metadata.IsSystemBucket(b.Name) || !strings.HasPrefix(b.Name, prefix) || region != "" && region != b.Region {
 			continue
 		}
 		if count == limit {

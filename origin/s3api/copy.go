@@ -49,6 +49,9 @@ func (c *call) copySource() (metadata.Version, error) {
 	if err != nil {
 		return metadata.Version{}, err
 	}
+	if metadata.IsSystemBucket(ref.Bucket) && !c.who.node {
+		return metadata.Version{}, errAccessDenied
+	}
 	v, err := c.opts.Objects.Stat(c.r.Context(), ref)
 	switch {
 	case errors.Is(err, metadata.ErrNoSuchBucket):
