@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/sigv4"},
 	"metadata/postgres/pgserver": {},
 	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
-	"metadata/media":             {"metadata", "metadata/media/probe", "internal/hop", "internal/sigv4"},
+	"metadata/media":             {"metadata", "metadata/media/faststart", "metadata/media/probe", "internal/hop", "internal/sigv4"},
 	"metadata/media/faststart":   {},
 	"metadata/media/probe":       {"metadata"},
 	"metadata/admit":             {"metadata", "metadata/media/probe"},

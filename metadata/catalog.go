@@ -16,6 +16,7 @@ type Store interface {
 	Follower
 	Cursors
 	MediaRecords
+	Renditions
 	Nodes
 	NodeList
 	Purges

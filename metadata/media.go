@@ -47,11 +47,13 @@ type Media struct {
 	Duration    float64    `json:"duration,omitempty"` // seconds
 	Codecs      []string   `json:"codecs,omitempty"`   // RFC 6381: "avc1.64001f", "mp4a.40.2"
 	TakenAt     *time.Time `json:"taken_at,omitempty"`
-	State       string     `json:"state"`
-	Error       string     `json:"error,omitempty"` // why State is failed
-	Views       int64      `json:"views"`
-	Created     time.Time  `json:"created"`
-	Updated     time.Time  `json:"updated"`
+	// Renditions are what the system makes of this version to serve it better.
+	Renditions []Rendition `json:"renditions"`
+	State      string      `json:"state"`
+	Error      string      `json:"error,omitempty"` // why State is failed
+	Views      int64       `json:"views"`
+	Created    time.Time   `json:"created"`
+	Updated    time.Time   `json:"updated"`
 }
 
 // Limits of what people write into a media record.
@@ -96,10 +98,17 @@ func (m *Media) Check() error {
 			return Invalidf("tag %q is empty or has more than %d bytes", tag, MaxTag)
 		}
 	}
-	for _, list := range [][]string{
+	text := [][]string{
 		{m.VersionID, m.ETag, m.ContentType, m.Blob, m.Title, m.Description, m.Error},
 		m.Tags, m.Codecs, m.Regions,
-	} {
+	}
+	for _, r := range m.Renditions {
+		if err := r.check(); err != nil {
+			return err
+		}
+		text = append(text, []string{r.Kind, r.ETag, r.ContentType, r.Error})
+	}
+	for _, list := range text {
 		for _, s := range list {
 			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 				return Invalidf("media record holds text that is not UTF-8 or has a NUL character: %q", s)
@@ -118,8 +127,10 @@ type MediaQuery struct {
 	Tag    string
 	Bucket string
 	State  string // MediaPending, MediaProcessing, ...
-	Cursor string // opaque, from MediaPage.Next
-	Limit  int    // 1 to 200
+	// Rendition selects records that have a rendition in this state.
+	Rendition string
+	Cursor    string // opaque, from MediaPage.Next
+	Limit     int    // 1 to 200
 }
 
 // MediaPage is a page of records; Next is empty on the last one.

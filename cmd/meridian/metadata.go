@@ -130,13 +130,11 @@ func newMetadata(c metadataConfig) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
-	worker := media.New(media.Options{
-		Store: c.store, Log: log,
-		Opener: media.NewHTTPOpener(media.HTTPOptions{
-			Secret: c.clusterSecret, Region: c.region, Nodes: nodes.all,
-			Client: &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
-		}),
+	bytes := media.NewHTTPOpener(media.HTTPOptions{
+		Secret: c.clusterSecret, Region: c.region, Nodes: nodes.all,
+		Client: &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
 	})
+	worker := media.New(media.Options{Store: c.store, Opener: bytes, Shelf: bytes, Region: c.region, Log: log})
 	server := httpserve.New(c.listener, httpserve.Options{
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
 	})

@@ -27,6 +27,9 @@ func Media(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"GoneWithTheBucket":      testMediaOfDeletedBucket,
 		"ViewsAreCountedByPush":  testMediaViews,
 		"UnknownBucketAndRecord": testMediaUnknown,
+		"Renditions":             testRenditions,
+		"RenditionsAreDropped":   testDroppedRenditions,
+		"ViewsOfRenditions":      testRenditionViews,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

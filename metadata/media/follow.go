@@ -55,6 +55,7 @@ func (w *Worker) follow(ctx context.Context) error {
 			if err := w.apply(ctx, changes(events)); err != nil {
 				return err
 			}
+			signal(w.dropped)
 			after = events[len(events)-1].Seq
 			if err := w.store.SaveCursor(ctx, cursorName, after); err != nil {
 				return err
@@ -86,7 +87,7 @@ func changes(events []metadata.Event) []change {
 		default:
 			continue
 		}
-		if e.Bucket == "" || e.Key == "" {
+		if e.Bucket == "" || e.Key == "" || metadata.IsSystemBucket(e.Bucket) {
 			continue
 		}
 		i, seen := at[c.object]
@@ -194,6 +195,7 @@ func describe(m *metadata.Media, v metadata.Version) error {
 	m.Kind, m.ContentType = probe.KindOf(t), t
 	m.VersionID, m.Size, m.ETag, m.Blob, m.Regions = v.ID, v.Size, v.ETag, v.Blob, v.Regions
 	m.Width, m.Height, m.Duration, m.Codecs, m.TakenAt = 0, 0, 0, nil, nil
+	m.Renditions = nil // of the version before; they are dropped with this
 	m.State, m.Error = metadata.MediaProcessing, ""
 	return nil
 }
@@ -208,6 +210,9 @@ func (w *Worker) resync(ctx context.Context) (metadata.Seq, error) {
 	for b, err := range w.store.Buckets(ctx, "") {
 		if err != nil {
 			return metadata.Seq{}, err
+		}
+		if metadata.IsSystemBucket(b.Name) {
+			continue
 		}
 		if err := w.resyncBucket(ctx, b.Name); err != nil {
 			return metadata.Seq{}, err

@@ -36,6 +36,8 @@ type HTTPOptions struct {
 	// Nodes tells which origins there are; nodes of other tiers are ignored.
 	Nodes  func(ctx context.Context) ([]metadata.Node, error)
 	Client *http.Client // http.DefaultClient if nil
+	// PartSize is how much of a rendition is put at once; 64 MiB if zero.
+	PartSize int64
 }
 
 // HTTPOpener reads versions from the origins that hold them, by ranges.
@@ -50,6 +52,9 @@ var _ Opener = (*HTTPOpener)(nil)
 func NewHTTPOpener(o HTTPOptions) *HTTPOpener {
 	if o.Client == nil {
 		o.Client = http.DefaultClient
+	}
+	if o.PartSize == 0 {
+		o.PartSize = 64 << 20
 	}
 	return &HTTPOpener{o: o, signer: sigv4.Signer{AccessKey: hop.NodeAccessKey, Secret: o.Secret}}
 }
@@ -163,40 +168,67 @@ func (b *blockReader) fetch(off, n int64) ([]byte, error) {
 }
 
 func (b *blockReader) fetchFrom(origin string, off, n int64) ([]byte, error) {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return nil, fmt.Errorf("origin %q: %w", origin, err)
-	}
-	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/")+"/"+b.version.Bucket+"/"+b.version.Key, ""
-	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, origin, nil)
+	body, err := b.opener.open(b.ctx, origin, b.version, off, n)
 	if err != nil {
 		return nil, err
 	}
-	req.URL = u
-	last := off + n - 1
-	req.Header.Set("Range", "bytes="+strconv.FormatInt(off, 10)+"-"+strconv.FormatInt(last, 10))
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set(hop.RequestVersion, b.version.ID)
-	b.opener.signer.Sign(req, sigv4.UnsignedPayload, time.Now())
-	resp, err := b.opener.o.Client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", origin, err)
-	}
-	defer resp.Body.Close()
-	if err := b.check(resp, off, last); err != nil {
-		return nil, fmt.Errorf("ask %s: %w", origin, err)
-	}
+	defer body.Close()
 	data := make([]byte, n)
-	if _, err := io.ReadFull(resp.Body, data); err != nil {
+	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, fmt.Errorf("read from %s: %w", origin, err)
 	}
 	return data, nil
 }
 
+// open asks an origin for n bytes of v from off. The caller closes them.
+func (h *HTTPOpener) open(ctx context.Context, origin string, v metadata.Version, off, n int64) (io.ReadCloser, error) {
+	req, err := h.request(ctx, http.MethodGet, origin, v.Bucket, v.Key, nil)
+	if err != nil {
+		return nil, err
+	}
+	last := off + n - 1
+	req.Header.Set("Range", "bytes="+strconv.FormatInt(off, 10)+"-"+strconv.FormatInt(last, 10))
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set(hop.RequestVersion, v.ID)
+	resp, err := h.send(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(resp, v, off, last); err != nil {
+		return nil, errors.Join(fmt.Errorf("ask %s: %w", origin, err), resp.Body.Close())
+	}
+	return resp.Body, nil
+}
+
+// request makes a request to an origin for an object.
+func (h *HTTPOpener) request(ctx context.Context, method, origin, bucket, key string, body io.Reader) (*http.Request, error) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return nil, fmt.Errorf("origin %q: %w", origin, err)
+	}
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/")+"/"+bucket+"/"+key, ""
+	req, err := http.NewRequestWithContext(ctx, method, origin, body)
+	if err != nil {
+		return nil, err
+	}
+	req.URL = u
+	return req, nil
+}
+
+// send signs a request as a node's and sends it. The caller closes the body.
+func (h *HTTPOpener) send(req *http.Request) (*http.Response, error) {
+	h.signer.Sign(req, sigv4.UnsignedPayload, time.Now())
+	resp, err := h.o.Client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", req.URL.Host, err)
+	}
+	return resp, nil
+}
+
 // check makes sure that the answer holds what was asked for.
-func (b *blockReader) check(resp *http.Response, off, last int64) error {
-	if v := resp.Header.Get(hop.Version); v != "" && v != b.version.ID {
-		return fmt.Errorf("answered version %q instead of %q", v, b.version.ID)
+func check(resp *http.Response, version metadata.Version, off, last int64) error {
+	if v := resp.Header.Get(hop.Version); v != "" && v != version.ID {
+		return fmt.Errorf("answered version %q instead of %q", v, version.ID)
 	}
 	switch resp.StatusCode {
 	case http.StatusOK: // the whole file, of which its beginning was asked for

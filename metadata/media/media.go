@@ -2,7 +2,9 @@
 // they describe. Its Worker follows the feed: a record appears for every photo
 // or video, however it was written, goes when the object goes, and follows the
 // current version of its key. What the file says of itself (size, length,
-// codecs, when it was taken) is added as soon as somebody has looked at it.
+// codecs, when it was taken) is added as soon as somebody has looked at it. Of a
+// video whose index comes last a rendition is made that has it in front, and
+// removed when the video is overwritten or deleted.
 //
 // Several workers may run on one catalogue, as when several metadata processes
 // do. They share a cursor and do the same things, each of which is the same done
@@ -20,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"meridian/metadata"
+	"meridian/metadata/media/faststart"
 )
 
 // cursorName is the Worker's place in the feed.
@@ -30,6 +33,9 @@ type Store interface {
 	metadata.Feed
 	metadata.Cursors
 	metadata.MediaRecords
+	metadata.Renditions
+	CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.Bucket, error)
+	Delete(ctx context.Context, r metadata.Ref, c metadata.Cond) (metadata.Version, error)
 	Buckets(ctx context.Context, owner string) iter.Seq2[metadata.Bucket, error]
 	Lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error)
 	List(ctx context.Context, q metadata.ListQuery) (metadata.ListPage, error)
@@ -44,29 +50,59 @@ type Opener interface {
 	OpenAt(ctx context.Context, v metadata.Version) (io.ReaderAt, error)
 }
 
+// Shelf keeps renditions as objects of metadata.RenditionBucket.
+type Shelf interface {
+	// Put makes the object that the plan says of the bytes of v, near them, in
+	// place of what is there under that key. An error says that it cannot be
+	// done now.
+	Put(ctx context.Context, v metadata.Version, key, contentType string, p faststart.Plan) (Stored, error)
+}
+
+// Stored is what a Shelf has put.
+type Stored struct {
+	Size int64
+	ETag string
+}
+
 // Options are what a Worker works with.
 type Options struct {
 	Store  Store
 	Opener Opener
+	// Shelf keeps renditions; none are made where it is nil.
+	Shelf Shelf
+	// Region is the home of the bucket that renditions are kept in.
+	Region string
 	Log    *slog.Logger
-	// Probers is how many files are looked at at once; 3 if zero.
-	Probers int
+	// Probers is how many files are looked at at once; 3 if zero. Makers is how
+	// many renditions are made at once; 2 if zero.
+	Probers, Makers int
 }
 
 // Worker follows the feed and looks at files.
 type Worker struct {
 	store   Store
 	opener  Opener
+	shelf   Shelf
+	region  string
 	log     *slog.Logger
 	probers int
-	queue   *queue
+	makers  int
+	queue   *queue        // of files to be looked at
+	making  *queue        // of renditions to be made
+	dropped chan struct{} // asks to remove renditions that were dropped
 }
 
 // New prepares a Worker; Run does its work.
 func New(o Options) *Worker {
-	w := &Worker{store: o.Store, opener: o.Opener, log: o.Log, probers: o.Probers, queue: newQueue(queueLimit)}
+	w := &Worker{
+		store: o.Store, opener: o.Opener, shelf: o.Shelf, region: o.Region, log: o.Log, probers: o.Probers, makers: o.Makers,
+		queue: newQueue(queueLimit), making: newQueue(queueLimit), dropped: make(chan struct{}, 1),
+	}
 	if w.probers <= 0 {
 		w.probers = 3
+	}
+	if w.makers <= 0 {
+		w.makers = 2
 	}
 	return w
 }
@@ -77,8 +113,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { w.insist(ctx, "follow the feed", w.follow); return nil })
 	g.Go(func() error { w.insist(ctx, "look for unfinished records", w.refill); return nil })
+	g.Go(func() error { w.insist(ctx, "remove renditions", w.clear); return nil })
 	for range w.probers {
-		g.Go(func() error { w.probe(ctx); return nil })
+		g.Go(func() error { w.work(ctx, w.queue, "look at a file", w.look); return nil })
+	}
+	if w.shelf != nil {
+		g.Go(func() error { w.insist(ctx, "look for renditions to be made", w.remake); return nil })
+		for range w.makers {
+			g.Go(func() error { w.work(ctx, w.making, "make a rendition", w.render); return nil })
+		}
 	}
 	return g.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"meridian/metadata"
+	"meridian/metadata/media/faststart"
 	"meridian/metadata/media/probe"
 )
 
@@ -32,25 +33,25 @@ func (w *Worker) refill(ctx context.Context) error {
 	}
 }
 
-// probe looks at queued files until ctx ends. One that cannot be read now comes
-// back into the queue, later each time; its record stays in processing.
-func (w *Worker) probe(ctx context.Context) {
+// work does queued jobs until ctx ends. One that cannot be done now comes back
+// into the queue, later each time; its record stays as it is.
+func (w *Worker) work(ctx context.Context, q *queue, what string, do func(context.Context, job) error) {
 	for {
-		j, err := w.queue.next(ctx)
+		j, err := q.next(ctx)
 		if err != nil {
 			return
 		}
-		err = w.look(ctx, j)
+		err = do(ctx, j)
 		switch {
 		case err == nil:
-			w.queue.done(j)
+			q.done(j)
 		case ctx.Err() != nil:
 			return
 		default:
 			pause := min(firstPause<<min(j.tries, 10), lastPause)
-			w.log.WarnContext(ctx, "media worker: look at a file", "bucket", j.bucket, "key", j.key, "error", err, "again_in", pause)
+			w.log.WarnContext(ctx, "media worker: "+what, "bucket", j.bucket, "key", j.key, "error", err, "again_in", pause)
 			j.tries++
-			w.queue.again(j, pause)
+			q.again(j, pause)
 		}
 	}
 }
@@ -78,29 +79,42 @@ func (w *Worker) look(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	info, err := w.examine(ctx, v)
+	info, late, err := w.examine(ctx, v)
 	if err != nil && !isAny(err, probe.ErrMalformed, probe.ErrUnknown) {
 		return err
 	}
-	_, err = w.store.UpdateMedia(ctx, j.id, func(m *metadata.Media) error {
+	m, err = w.store.UpdateMedia(ctx, j.id, func(m *metadata.Media) error {
 		if m.VersionID != j.version || m.State != metadata.MediaProcessing {
 			return errOvertaken
 		}
 		finish(m, info, err)
+		if late {
+			wantFaststart(m)
+		}
 		return nil
 	})
 	if isAny(err, errOvertaken, metadata.ErrNoSuchMedia) {
 		return nil
 	}
+	if err == nil && pendingRendition(&m) != nil {
+		w.making.push(job{object: j.object, id: j.id, version: j.version})
+	}
 	return err
 }
 
-func (w *Worker) examine(ctx context.Context, v metadata.Version) (probe.Info, error) {
+// examine looks at the bytes of a version. late says that it is a video whose
+// index comes behind its samples.
+func (w *Worker) examine(ctx context.Context, v metadata.Version) (info probe.Info, late bool, err error) {
 	r, err := w.opener.OpenAt(ctx, v)
 	if err != nil {
-		return probe.Info{}, fmt.Errorf("open %s/%s version %s: %w", v.Bucket, v.Key, v.ID, err)
+		return probe.Info{}, false, fmt.Errorf("open %s/%s version %s: %w", v.Bucket, v.Key, v.ID, err)
 	}
-	return probe.Probe(ctx, r, v.Size, v.ContentType, v.Key)
+	info, err = probe.Probe(ctx, r, v.Size, v.ContentType, v.Key)
+	if err != nil || !movable(info.ContentType) {
+		return info, false, err
+	}
+	late, err = faststart.Needed(r, v.Size)
+	return info, late, err
 }
 
 // finish sets in a record what looking at the file has told. A format that is

@@ -15,14 +15,14 @@ var _ metadata.MediaRecords = (*Store)(nil)
 
 // mediaColumns are as scanMedia reads them, of media m joined with bucket b.
 const mediaColumns = `m.id, b.name, m.key, m.kind, m.version_id, m.size, m.etag, m.content_type, m.blob, m.regions,
-	m.title, m.description, m.tags, m.width, m.height, m.duration, m.codecs, m.taken_at, m.state, m.error,
+	m.title, m.description, m.tags, m.width, m.height, m.duration, m.codecs, m.taken_at, m.renditions, m.state, m.error,
 	m.views, m.created, m.updated`
 
 func scanMedia(row pgx.CollectableRow) (metadata.Media, error) {
 	var m metadata.Media
 	err := row.Scan(&m.ID, &m.Bucket, &m.Key, &m.Kind, &m.VersionID, &m.Size, &m.ETag, &m.ContentType, &m.Blob,
 		&m.Regions, &m.Title, &m.Description, &m.Tags, &m.Width, &m.Height, &m.Duration, &m.Codecs, &m.TakenAt,
-		&m.State, &m.Error, &m.Views, &m.Created, &m.Updated)
+		&m.Renditions, &m.State, &m.Error, &m.Views, &m.Created, &m.Updated)
 	return m, err
 }
 
@@ -103,8 +103,9 @@ func insertMedia(ctx context.Context, tx pgx.Tx, bucketID int64, bucket, key str
 	m, err := oneMedia(ctx, tx, `
 		WITH m AS (
 		     INSERT INTO media (id, bucket_id, key, kind, version_id, size, etag, content_type, blob, regions, title,
-		                        description, tags, width, height, duration, codecs, taken_at, state, error)
-		     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		                        description, tags, width, height, duration, codecs, taken_at, renditions, state,
+		                        error)
+		     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 		     RETURNING *)
 		SELECT `+mediaColumns+` FROM m JOIN bucket b ON b.id = m.bucket_id`,
 		append([]any{m.ID, bucketID, m.Key}, mediaValues(m)...)...)
@@ -129,7 +130,7 @@ func updateMedia(ctx context.Context, tx pgx.Tx, old metadata.Media, change func
 		WITH m AS (
 		     UPDATE media SET kind = $2, version_id = $3, size = $4, etag = $5, content_type = $6, blob = $7,
 		            regions = $8, title = $9, description = $10, tags = $11, width = $12, height = $13,
-		            duration = $14, codecs = $15, taken_at = $16, state = $17, error = $18,
+		            duration = $14, codecs = $15, taken_at = $16, renditions = $17, state = $18, error = $19,
 		            updated = greatest(updated, now())
 		      WHERE id = $1 RETURNING *)
 		SELECT `+mediaColumns+` FROM m JOIN bucket b ON b.id = m.bucket_id`,
@@ -138,8 +139,12 @@ func updateMedia(ctx context.Context, tx pgx.Tx, old metadata.Media, change func
 
 // mediaValues are the columns that callers may change, from kind to error.
 func mediaValues(m metadata.Media) []any {
+	renditions := m.Renditions
+	if renditions == nil {
+		renditions = []metadata.Rendition{}
+	}
 	return []any{m.Kind, m.VersionID, m.Size, m.ETag, m.ContentType, m.Blob, textList(m.Regions), m.Title,
-		m.Description, textList(m.Tags), m.Width, m.Height, m.Duration, textList(m.Codecs), m.TakenAt, m.State, m.Error}
+		m.Description, textList(m.Tags), m.Width, m.Height, m.Duration, textList(m.Codecs), m.TakenAt, renditions, m.State, m.Error}
 }
 
 // textList makes a list that is missing an empty one.

@@ -155,33 +155,46 @@ func checkPush(p metadata.Push) error {
 	return nil
 }
 
-// addViews counts views of the records there are. It locks them in order of
+// addViews counts views of the records there are; a rendition is a view of what
+// it was made of. It locks them in order of
 // their IDs, as all nodes do it, so that no two pushes wait for each other.
 func addViews(ctx context.Context, tx pgx.Tx, views []metadata.View) error {
-	type object struct{ bucket, key string }
+	type object struct{ bucket, key, version string }
 	counts := map[object]int64{}
 	for _, v := range views {
-		if v.Count > 0 && isText(v.Bucket) && isText(v.Key) {
-			counts[object{v.Bucket, v.Key}] += v.Count
+		if v.Count <= 0 || !isText(v.Bucket) || !isText(v.Key) {
+			continue
 		}
+		o := object{bucket: v.Bucket, key: v.Key}
+		if v.Bucket == metadata.RenditionBucket {
+			o = object{}
+			o.bucket, o.version = metadata.RenditionSource(v.Key)
+		}
+		counts[o] += v.Count
 	}
 	if len(counts) == 0 {
 		return nil
 	}
-	var buckets, keys []string
+	var buckets, keys, versions []string
 	var ns []int64
 	for o, n := range counts {
-		buckets, keys, ns = append(buckets, o.bucket), append(keys, o.key), append(ns, n)
+		buckets, keys, versions, ns = append(buckets, o.bucket), append(keys, o.key), append(versions, o.version), append(ns, n)
 	}
 	_, err := tx.Exec(ctx, `
-		WITH seen AS (
+		WITH viewed AS (
 		     SELECT m.id, v.n
-		       FROM unnest($1::text[], $2::text[], $3::bigint[]) AS v (bucket, key, n)
+		       FROM unnest($1::text[], $2::text[], $4::bigint[]) AS v (bucket, key, n)
 		       JOIN bucket b ON b.name = v.bucket
 		       JOIN media m ON m.bucket_id = b.id AND m.key = v.key
-		      ORDER BY m.id
-		        FOR NO KEY UPDATE OF m)
-		UPDATE media SET views = views + seen.n FROM seen WHERE media.id = seen.id`, buckets, keys, ns)
+		     UNION ALL
+		     SELECT m.id, v.n
+		       FROM unnest($1::text[], $3::text[], $4::bigint[]) AS v (bucket, version, n)
+		       JOIN bucket b ON b.name = v.bucket
+		       JOIN media m ON m.bucket_id = b.id AND m.version_id = v.version AND m.renditions <> '[]'
+		      WHERE v.version <> ''),
+		seen AS (SELECT id, sum(n) AS n FROM viewed GROUP BY id),
+		locked AS (SELECT m.id FROM media m JOIN seen USING (id) ORDER BY m.id FOR NO KEY UPDATE OF m)
+		UPDATE media SET views = views + seen.n FROM seen JOIN locked USING (id) WHERE media.id = seen.id`, buckets, keys, versions, ns)
 	if err != nil {
 		return fmt.Errorf("count views: %w", err)
 	}

@@ -78,6 +78,13 @@ func mediaQuery(q metadata.MediaQuery) (sql string, args []any, err error) {
 	default:
 		return "", nil, metadata.Invalidf("media state %q is unknown", q.State)
 	}
+	switch q.Rendition {
+	case "":
+	case metadata.RenditionPending, metadata.RenditionReady, metadata.RenditionFailed:
+		add(`m.renditions @> '[{"state": "` + q.Rendition + `"}]'`)
+	default:
+		return "", nil, metadata.Invalidf("rendition state %q is unknown", q.Rendition)
+	}
 	if q.Bucket != "" {
 		add("m.bucket_id = (SELECT id FROM bucket WHERE name = %s)", q.Bucket)
 	}
