@@ -23,6 +23,11 @@ type apiOptions struct {
 
 func (o *apiOptions) declare(s *settings) {
 	s.flags.StringVar(&o.url, "api", "http://127.0.0.1:9000", "`URL` of the metadata role")
+	o.declareKey(s)
+}
+
+// declareKey declares those that say who signs in.
+func (o *apiOptions) declareKey(s *settings) {
 	s.flags.StringVar(&o.accessKey, "root-access-key", "", "access `key` to sign in with")
 	s.secret(&o.secretKey, "root-secret-key", "its `secret`")
 	s.flags.StringVar(&o.credentialsFile, "credentials", "", "`file` in the AWS shared-credentials format (default: that of meridian dev)")

@@ -41,7 +41,7 @@ type command struct {
 }
 
 // roles are the commands that serve and whose options may stand in a
-// configuration file; clients talk to a metadata role that runs.
+// configuration file; tools talk to a metadata role that runs, or prepare one.
 func roles() map[string]command {
 	return map[string]command{
 		"dev":      {"run every role on this machine, nothing to configure", devCommand},
@@ -51,14 +51,16 @@ func roles() map[string]command {
 	}
 }
 
-func clients() map[string]command {
+func tools() map[string]command {
 	return map[string]command{
-		"purge":   {"make every cache forget URLs, prefixes, keys or buckets", purgeCommand},
-		"report":  {"print the hit ratio of every tier", reportCommand},
-		"key":     {"create, list and revoke access keys", keyCommand},
-		"bucket":  {"create, list, change and delete buckets", bucketCommand},
-		"health":  {"exit 0 if a role is ready", healthCommand},
-		"version": {"print the version", versionCommand},
+		"purge":       {"make every cache forget URLs, prefixes, keys or buckets", purgeCommand},
+		"report":      {"print the hit ratio of every tier", reportCommand},
+		"key":         {"create, list and revoke access keys", keyCommand},
+		"bucket":      {"create, list, change and delete buckets", bucketCommand},
+		"health":      {"exit 0 if a role is ready", healthCommand},
+		"secrets":     {"make the secrets of a cluster in a directory", secretsCommand},
+		"credentials": {"print the access key that these commands sign in with", credentialsCommand},
+		"version":     {"print the version", versionCommand},
 	}
 }
 
@@ -74,10 +76,10 @@ func run(ctx context.Context, args []string, p process) int {
 	}
 	cmd, ok := roles()[args[0]]
 	if !ok {
-		cmd, ok = clients()[args[0]]
+		cmd, ok = tools()[args[0]]
 	}
 	if !ok {
-		known := append(sortedKeys(roles()), sortedKeys(clients())...)
+		known := append(sortedKeys(roles()), sortedKeys(tools())...)
 		fmt.Fprintf(p.stderr, "meridian: unknown command %q%s\n", args[0], nearestOf(args[0], known))
 		return 2
 	}
@@ -114,12 +116,12 @@ func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(fo
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Meridian is an object store with its own CDN: S3 in, fast bytes out.\n\nusage: meridian <command> [options]\n\nroles:\n")
-	for _, group := range []map[string]command{roles(), clients()} {
+	for _, group := range []map[string]command{roles(), tools()} {
 		for _, name := range sortedKeys(group) {
-			fmt.Fprintf(w, "  %-10s %s\n", name, group[name].about)
+			fmt.Fprintf(w, "  %-11s %s\n", name, group[name].about)
 		}
 		if _, isRoles := group["dev"]; isRoles {
-			fmt.Fprint(w, "\nclients of a running metadata role:\n")
+			fmt.Fprint(w, "\nclients of a running metadata role, and tools:\n")
 		}
 	}
 	fmt.Fprint(w, "\nmeridian <command> --help lists the options of a command. Every option can be given\nas --name, as MERIDIAN_NAME in the environment, or as a key of the --config file.\n")
@@ -128,7 +130,7 @@ func usage(w io.Writer) {
 // knownOptions lists the options of every command, by command.
 func knownOptions() map[string][]string {
 	known := map[string][]string{}
-	for _, group := range []map[string]command{roles(), clients()} {
+	for _, group := range []map[string]command{roles(), tools()} {
 		for name, cmd := range group {
 			p := process{stdout: io.Discard, stderr: io.Discard, env: func(string) (string, bool) { return "", false }}
 			s := newSettings(name, p.env, io.Discard)

@@ -28,6 +28,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		database  databaseOptions
 		root      rootOptions
 		log       logOptions
+		rootFile  = s.flags.String("credentials", "", "`file` in the AWS shared-credentials format with the root user's key, instead of the two options")
 		proxies   []string
 		regions   []string
 	)
@@ -38,7 +39,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	root.declare(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), root.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check()); err != nil {
 			return err
 		}
 		if *region == "" {

@@ -137,6 +137,15 @@ func (o *rootOptions) declare(s *settings) {
 	s.secret(&o.secretKey, "root-secret-key", "its `secret`")
 }
 
+// read takes the credentials from a file, if one is named and they are not
+// given otherwise.
+func (o *rootOptions) read(file string) (err error) {
+	if file != "" && o.credentials == (credentials{}) {
+		o.credentials, err = readCredentials(file)
+	}
+	return err
+}
+
 func (o *rootOptions) check() error {
 	if (o.accessKey == "") != (o.secretKey == "") {
 		return usagef("--root-access-key and --root-secret-key go together")

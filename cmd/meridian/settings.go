@@ -201,6 +201,10 @@ func (s *settings) readSecrets() error {
 		if err := s.flags.Set(name, strings.TrimSpace(string(text))); err != nil {
 			return fmt.Errorf("%s-file: %w", name, err)
 		}
+		// It has done its part; options that follow a verb are parsed again.
+		if err := s.flags.Set(name+"-file", ""); err != nil {
+			return fmt.Errorf("%s-file: %w", name, err)
+		}
 	}
 	return nil
 }
