@@ -127,8 +127,8 @@ func (x *exchange) admit(ctx context.Context) (err error) {
 		return errInvalid("The query of the URL is malformed.")
 	}
 	if v := x.query["versionId"]; len(v) > 0 {
-		if len(v) > 1 || v[0] == "" || len(v[0]) > 64 {
-			return errInvalid("versionId must be given once, and not be empty.")
+		if len(v) > 1 || !metadata.IsVersionID(v[0]) {
+			return errInvalid("Invalid version id specified")
 		}
 		x.versionID = v[0]
 	}

@@ -109,8 +109,9 @@ type Buckets interface {
 	// Usage tells what the bucket holds. It costs little where the bucket has a
 	// quota; elsewhere everything is counted.
 	Usage(ctx context.Context, name string) (Usage, error)
-	// DeleteBucket refuses a bucket that holds objects, noncurrent versions or
-	// uploads in progress with ErrBucketNotEmpty. No object that is being
+	// DeleteBucket refuses a bucket that holds objects or noncurrent versions
+	// with ErrBucketNotEmpty. Uploads in progress end with the bucket, as they do
+	// on S3; their parts are the sweeper's to free. No object that is being
 	// committed meanwhile is lost: one of the two fails.
 	DeleteBucket(ctx context.Context, name string) error
 }
@@ -118,7 +119,7 @@ type Buckets interface {
 // CheckBucketName refuses what S3 refuses as the name of a general purpose
 // bucket: 3 to 63 lower-case letters, digits, dots and hyphens, beginning and
 // ending with a letter or digit, no adjacent dots, not an IPv4 address, no
-// reserved prefix or suffix.
+// reserved prefix or suffix; and the names of paths that every role has.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 func CheckBucketName(name string) error {
 	if len(name) < 3 || len(name) > 63 {
@@ -139,6 +140,10 @@ func CheckBucketName(name string) error {
 	}
 	if ip, err := netip.ParseAddr(name); err == nil && ip.Is4() {
 		return Invalidf("bucket name %q is formatted as an IP address", name)
+	}
+	// Every role answers these paths itself, without credentials.
+	if name == "healthz" || name == "readyz" || name == "metrics" {
+		return Invalidf("bucket name %q is reserved: /%s tells of the service itself", name, name)
 	}
 	for _, p := range []string{"xn--", "sthree-", "amzn-s3-demo-"} {
 		if strings.HasPrefix(name, p) {

@@ -15,3 +15,9 @@ func NewVersionID(t time.Time) (string, error) {
 	}
 	return id.String(), nil
 }
+
+// IsVersionID says whether a client may mean a version by it: a ULID, or "null".
+func IsVersionID(id string) bool {
+	_, err := ulid.ParseStrict(id)
+	return err == nil || id == "null"
+}

@@ -42,6 +42,10 @@ var devRTT = map[[2]string]time.Duration{
 	{"europe", "asia"}:    220 * time.Millisecond,
 }
 
+// devDomains are names under which buckets are host names. Browsers and many
+// resolvers take everything below localhost for this machine.
+var devDomains = []string{"localhost", "s3.localhost"}
+
 type devOptions struct {
 	data           string
 	host           string
@@ -123,9 +127,9 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	if err != nil {
 		stopped, cancel := context.WithCancel(ctx)
 		cancel()
-		return errors.Join(err, runUnits(stopped, units))
+		return errors.Join(err, runUnits(stopped, log, units))
 	}
-	return runUnits(ctx, append(units, roles...))
+	return runUnits(ctx, log, append(units, roles...))
 }
 
 // listen binds every port first, so that one in use is told before anything
@@ -187,7 +191,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 	for i, region := range devRegions {
 		err = errors.Join(err, add(newOrigin(originConfig{
 			listener: listeners[1+i], region: region, regions: devRegions[:], data: filepath.Join(dir.path, "origin", region),
-			clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log,
+			domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log,
 		})))
 	}
 	for _, tier := range []struct {

@@ -124,6 +124,7 @@ func newEdge(c edgeConfig) (service, error) {
 		Log:     log,
 	})
 	return service{
+		log:   log,
 		url:   c.publicURL,
 		ready: node.Ready,
 		units: []unit{

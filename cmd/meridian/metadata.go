@@ -140,6 +140,7 @@ func newMetadata(c metadataConfig) (service, error) {
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
 	})
 	return service{
+		log:    log,
 		url:    cmp.Or(c.publicURL, reachable(c.listener.Addr())),
 		ready:  ready,
 		settle: nodes.refresh,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -95,6 +96,10 @@ type originConfig struct {
 // abandoned.
 const uploadAge = 7 * 24 * time.Hour
 
+// catalogueSilence is how long after the catalogue's last answer an origin, which
+// can do nothing without it, counts as ready. It asks every second.
+const catalogueSilence = 5 * time.Second
+
 // newOrigin puts together the S3 endpoint of a region over a disk store.
 func newOrigin(c originConfig) (service, error) {
 	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
@@ -127,14 +132,18 @@ func newOrigin(c originConfig) (service, error) {
 		ID: id, Boot: newBoot(), Tier: metadata.TierOrigin, Region: c.region, URL: c.url, PublicURL: c.publicURL,
 		BlobBase: "s3://meridian-" + c.region + "/", Version: version, Started: time.Now().UTC(),
 	}
-	var registered atomic.Bool
+	var heard atomic.Pointer[time.Time] // of the catalogue
 	pusher := &tally.Pusher{
 		Nodes: c.store, Tally: count.tally, Node: func() metadata.Node { return node }, Now: time.Now, Log: log,
-		Accepted: func(metadata.PushReply, time.Time) { registered.Store(true) },
+		Accepted: func(_ metadata.PushReply, sent time.Time) { heard.Store(&sent) },
 	}
 	ready := func() error {
-		if !registered.Load() {
+		at := heard.Load()
+		switch {
+		case at == nil:
 			return errors.New("not registered with the catalogue yet")
+		case time.Since(*at) > catalogueSilence:
+			return fmt.Errorf("the catalogue has not answered since %s", at.UTC().Format(time.RFC3339))
 		}
 		return nil
 	}
@@ -148,6 +157,7 @@ func newOrigin(c originConfig) (service, error) {
 		Expire: func(ctx context.Context) (int, error) { return uploads.Expire(ctx, uploadAge) },
 	})
 	return service{
+		log:    log,
 		url:    c.url,
 		ready:  ready,
 		settle: nodes.refresh,

@@ -28,6 +28,7 @@ type service struct {
 	// with where nodes were before a restart. It may be nil.
 	settle func(ctx context.Context) error
 	url    string // under which others reach it
+	log    *slog.Logger
 }
 
 // serve runs one role as a process of its own.
@@ -40,7 +41,7 @@ func serve(ctx context.Context, p process, svc service) error {
 		<-ctx.Done()
 		return nil
 	}}
-	return runUnits(ctx, append(svc.units, announce))
+	return runUnits(ctx, svc.log, append(svc.units, announce))
 }
 
 // after is u, started when all of what it stands on is ready.

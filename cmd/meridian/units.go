@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // unit is something that runs until its context ends: a server, a node's loops,
@@ -14,10 +15,11 @@ type unit struct {
 }
 
 // runUnits starts units in order and returns when all have ended. When ctx
-// ends, or one of them fails, they are stopped in reverse order, each one only
-// after those started later have returned: what is served drains before what it
-// stands on goes.
-func runUnits(ctx context.Context, units []unit) error {
+// ends they are stopped in reverse order, each one only after those started
+// later have returned: what is served drains before what it stands on goes. When
+// one of them fails all are stopped at once, and its error is returned: those of
+// the others follow from it.
+func runUnits(ctx context.Context, log *slog.Logger, units []unit) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	type running struct {
@@ -43,6 +45,16 @@ func runUnits(ctx context.Context, units []unit) error {
 		}()
 	}
 	<-ctx.Done()
+	cause := context.Cause(ctx)
+	failed := !errors.Is(cause, context.Canceled)
+	if failed {
+		// What the others stand on may be gone, so there is no order to drain in,
+		// and whoever watches shall know why before the last of them has ended.
+		log.ErrorContext(ctx, "stopping everything", "cause", cause)
+		for _, r := range all {
+			r.stop()
+		}
+	}
 	var errs []error
 	for i := len(all) - 1; i >= 0; i-- {
 		all[i].stop()
@@ -50,11 +62,8 @@ func runUnits(ctx context.Context, units []unit) error {
 			errs = append(errs, fmt.Errorf("%s: %w", units[i].name, err))
 		}
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	if failed {
 		return cause
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -40,7 +40,7 @@ func New(l net.Listener, o Options) *Server {
 		opts:     o,
 		listener: l,
 		http: &http.Server{
-			Handler: o.Handler,
+			Handler: endChunked(o.Handler),
 			// Bodies have no overall limit, since a 5 GiB upload may take an
 			// hour; handlers set deadlines by progress. Headers do.
 			ReadHeaderTimeout: 15 * time.Second,
@@ -81,4 +81,17 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
 	}
 	return nil
+}
+
+// endChunked closes the connection behind a request whose body came in chunks.
+// net/http has dropped a Content-Length beside them by then, and a proxy in front
+// that went by that would take the rest of the body for the next request: RFC
+// 9112, section 6.1, asks for the end of the connection.
+func endChunked(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }

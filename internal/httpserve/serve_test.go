@@ -56,6 +56,29 @@ func get(t *testing.T, url string) (int, http.Header, string) {
 	return resp.StatusCode, resp.Header, string(b)
 }
 
+// A proxy that went by a Content-Length beside the chunks would take what comes
+// next on the connection for another request.
+func TestAChunkedRequestIsTheLastOfItsConnection(t *testing.T) {
+	t.Parallel()
+	url, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "answer") }))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(said), "HTTP/1.1 200 OK"); n != 1 || !strings.Contains(string(said), "Connection: close") {
+		t.Errorf("%d answers: %q", n, said)
+	}
+}
+
 func TestShutdownLetsARunningRequestFinish(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})

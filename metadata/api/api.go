@@ -160,6 +160,7 @@ func (a *API) trustPublicURL() error {
 func (a *API) newEngine() error {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
+	e.RedirectTrailingSlash = false // with a page in HTML
 	e.HandleMethodNotAllowed = true
 	proxies := make([]string, len(a.opts.TrustedProxies))
 	for i, p := range a.opts.TrustedProxies {

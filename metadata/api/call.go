@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -86,7 +87,10 @@ func (c *call) checkQuery() error {
 	if c.r.URL.RawQuery == "" || !strings.HasPrefix(c.r.URL.Path, "/v1/") || c.route.path == "" {
 		return nil
 	}
-	query := c.r.URL.Query()
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return badField("query", "of the URL is malformed: %s", err)
+	}
 	var wrong fieldErrors
 	for name, values := range query {
 		known := slices.ContainsFunc(c.route.query, func(p param) bool { return p.name == name })

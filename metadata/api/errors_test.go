@@ -104,9 +104,9 @@ func TestPathsAndMethods(t *testing.T) {
 	w.do(http.StatusMethodNotAllowed, nobody, http.MethodPost, "/healthz", "")
 	w.do(http.StatusNotFound, nobody, http.MethodGet, "/v1/nothing", "")
 	w.do(http.StatusNotFound, nobody, http.MethodGet, "/v2/media", "")
-	a = w.send(w.request(metadata.RoleAdmin, http.MethodPost, "/v1/buckets/", `{}`, "X-Forwarded-Prefix", "//evil.example.com"))
-	if a.status != http.StatusTemporaryRedirect || a.header.Get("Location") != "/v1/buckets" {
-		t.Errorf("with a slash too many: %d to %q", a.status, a.header.Get("Location"))
+	a = w.do(http.StatusNotFound, metadata.RoleAdmin, http.MethodPost, "/v1/buckets/", `{}`)
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("with a slash too many: %s", got)
 	}
 
 	w.bucket("photos", metadata.Private)
@@ -128,6 +128,9 @@ func TestParametersAndBodies(t *testing.T) {
 	w.refused(a, "knd", "tag")
 	if !strings.Contains(string(a.body), `did you mean \"kind\"?`) {
 		t.Errorf("the nearest parameter is not named: %s", a.body)
+	}
+	for _, query := range []string{"bucket=%zz", "q=';drop", "limit=1;foo", "kind=photo%"} {
+		w.refused(w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodGet, "/v1/media?"+query, ""), "query")
 	}
 	for _, limit := range []string{"0", "201", "-1", "x", "99999999999999999999"} {
 		w.refused(w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodGet, "/v1/media?limit="+limit, ""), "limit")

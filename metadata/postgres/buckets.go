@@ -299,10 +299,12 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 		tag, err := tx.Exec(ctx, `
 			DELETE FROM bucket WHERE id = $1
 			   AND NOT EXISTS (SELECT FROM object WHERE bucket_id = $1)
-			   AND NOT EXISTS (SELECT FROM object_history WHERE bucket_id = $1)
-			   AND NOT EXISTS (SELECT FROM upload WHERE bucket_id = $1)`, id)
+			   AND NOT EXISTS (SELECT FROM object_history WHERE bucket_id = $1)`, id)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = metadata.ErrBucketNotEmpty
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, `DELETE FROM upload WHERE bucket_id = $1`, id)
 		}
 		return err
 	})

@@ -23,7 +23,9 @@ func parseCopySource(s string) (metadata.Ref, error) {
 		if err != nil || len(q) != 1 || len(q["versionId"]) != 1 || q.Get("versionId") == "" {
 			return ref, badArgument("x-amz-copy-source", asUTF8(s), "Unsupported copy source parameter.")
 		}
-		ref.VersionID = q.Get("versionId")
+		if ref.VersionID = q.Get("versionId"); !metadata.IsVersionID(ref.VersionID) {
+			return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid version id specified")
+		}
 	}
 	path, err := url.PathUnescape(path)
 	if err != nil {

@@ -45,6 +45,8 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{404, "NoSuchBucket", "DELETE", "/missing", nil, nil},
 		{404, "NoSuchVersion", "GET", "/full/key?versionId=01ARZ3NDEKTSV4RRFFQ69G5FAV", nil, nil},
 		{400, "InvalidArgument", "GET", "/full/key?versionId=", nil, nil},
+		{400, "InvalidArgument", "GET", "/full/key?versionId=garbage", nil, nil},
+		{400, "InvalidArgument", "DELETE", "/full/key?versionId=garbage", nil, nil},
 		{400, "InvalidBucketName", "PUT", "/Bad_Name", nil, nil},
 		{400, "InvalidBucketName", "PUT", "/192.168.0.1", nil, nil},
 		{400, "InvalidBucketName", "PUT", "/ab", nil, nil},

@@ -15,12 +15,27 @@ import (
 	"meridian/metadata"
 )
 
+// versionID is the version that the request names; empty for the current one.
+func (c *call) versionID() (string, error) {
+	id := c.query.Get("versionId")
+	switch {
+	case !c.query.Has("versionId"):
+		return "", nil
+	case id == "":
+		return "", badArgument("versionId", "", "Version id cannot be the empty string")
+	case !metadata.IsVersionID(id):
+		return "", badArgument("versionId", id, "Invalid version id specified")
+	}
+	return id, nil
+}
+
 // find is the version that the request is about.
 func (c *call) find() (metadata.Version, error) {
-	ref := metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: c.query.Get("versionId")}
-	if c.query.Has("versionId") && ref.VersionID == "" {
-		return metadata.Version{}, badArgument("versionId", "", "Version id cannot be the empty string")
+	id, err := c.versionID()
+	if err != nil {
+		return metadata.Version{}, err
 	}
+	ref := metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: id}
 	ctx := c.r.Context()
 	if want := c.r.Header.Get(hop.RequestVersion); want != "" && c.who.node {
 		// A cache asks for the version it has already told clients of, which

@@ -122,10 +122,11 @@ func (c *call) deleteObject() error {
 			return refuse(errNotImplemented, "").with("Header", name)
 		}
 	}
-	if c.query.Has("versionId") && c.query.Get("versionId") == "" {
-		return badArgument("versionId", "", "Version id cannot be the empty string")
+	id, err := c.versionID()
+	if err != nil {
+		return err
 	}
-	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: c.query.Get("versionId")}, cond)
+	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: id}, cond)
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (c *call) deleteObject() error {
 	if v.DeleteMarker {
 		h.Set("X-Amz-Delete-Marker", "true")
 		h.Set("X-Amz-Version-Id", v.VersionID())
-	} else if id := c.query.Get("versionId"); id != "" {
+	} else if id != "" {
 		h.Set("X-Amz-Version-Id", id)
 	}
 	c.writeWritten(&v)

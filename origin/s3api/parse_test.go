@@ -65,7 +65,7 @@ func TestCopySource(t *testing.T) {
 		"bucket/a%2Fb%20c+d":          {Bucket: "bucket", Key: "a/b c+d"},
 		"bucket%2Fkey":                {Bucket: "bucket", Key: "key"},
 		"bucket/k%3Fversionid":        {Bucket: "bucket", Key: "k?versionid"},
-		"/bucket/key?versionId=abc":   {Bucket: "bucket", Key: "key", VersionID: "abc"},
+		"/bucket/key?versionId=null":  {Bucket: "bucket", Key: "key", VersionID: "null"},
 		"bucket/%E6%9D%B1%E4%BA%AC.é": {Bucket: "bucket", Key: "東京.é"},
 	} {
 		if got, err := parseCopySource(in); err != nil || got != want {
@@ -73,7 +73,7 @@ func TestCopySource(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", "/", "bucket", "bucket/", "/bucket/", "bucket/key?", "bucket/key?acl",
-		"bucket/key?versionId=", "bucket/%zz", "BUCKET/key", "bucket/%00", "bucket/%ff", "bucket/" + strings.Repeat("k", 1025)} {
+		"bucket/key?versionId=", "bucket/key?versionId=abc", "bucket/%zz", "BUCKET/key", "bucket/%00", "bucket/%ff", "bucket/" + strings.Repeat("k", 1025)} {
 		if got, err := parseCopySource(in); codeOf(err) != errInvalidArgument {
 			t.Errorf("parseCopySource(%q) = %+v, %v", in, got, err)
 		}
@@ -142,7 +142,7 @@ func TestPreconditionOrder(t *testing.T) {
 
 func TestTarget(t *testing.T) {
 	t.Parallel()
-	domains := []string{"s3.example.com"}
+	domains := []string{"example.com", "s3.example.com"}
 	for _, tt := range []struct{ host, uri, bucket, key string }{
 		{"127.0.0.1:9001", "/", "", ""},
 		{"127.0.0.1:9001", "/b", "b", ""},
@@ -159,7 +159,8 @@ func TestTarget(t *testing.T) {
 		{"b.s3.example.com", "/", "b", ""},
 		{"a.b.s3.example.com", "/k", "a.b", "k"},
 		{"s3.example.com", "/b/k", "b", "k"},
-		{"evils3.example.com", "/b/k", "b", "k"},
+		{"b.example.com", "/k", "b", "k"},
+		{"evils3.example.org", "/b/k", "b", "k"},
 	} {
 		u, err := url.ParseRequestURI(tt.uri)
 		if err != nil {

@@ -39,18 +39,22 @@ func targetOf(r *http.Request, domains []string) target {
 }
 
 // virtualBucket is the bucket that a virtual-host style request names in its
-// Host.
-func virtualBucket(host string, domains []string) (string, bool) {
+// Host. Where one domain lies within another, the longer one counts.
+func virtualBucket(host string, domains []string) (bucket string, ok bool) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for _, d := range domains {
-		if bucket, ok := strings.CutSuffix(host, "."+strings.ToLower(d)); ok && bucket != "" {
-			return bucket, true
+		d = strings.ToLower(d)
+		if host == d {
+			return "", false
+		}
+		if b, found := strings.CutSuffix(host, "."+d); found && b != "" && (!ok || len(b) < len(bucket)) {
+			bucket, ok = b, true
 		}
 	}
-	return "", false
+	return bucket, ok
 }
 
 // selectors are the query parameters that name a subresource or otherwise make

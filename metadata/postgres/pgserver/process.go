@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,7 +69,9 @@ func (p *process) listen(stderr io.Reader, s *Server) {
 		line, err := lines.ReadString('\n')
 		if line = strings.TrimSpace(line); line != "" {
 			p.mu.Lock()
-			p.said = append(p.said[max(0, len(p.said)-keep+1):], line)
+			if !slices.Contains(p.said, line) { // one that every connection is told is said often
+				p.said = append(p.said[max(0, len(p.said)-keep+1):], line)
+			}
 			p.mu.Unlock()
 			if strings.HasPrefix(line, "PANIC") {
 				s.log.Error("private postgres", "says", line)
