@@ -73,7 +73,7 @@ func (o *origin) put(name string, body []byte, header ...string) *object {
 	defer o.mu.Unlock()
 	o.versions++
 	obj := &object{
-		version: fmt.Sprintf("01HVERSION%016d", o.versions), body: body, header: http.Header{},
+		version: fmt.Sprintf("01HVERSN%018d", o.versions), body: body, header: http.Header{},
 		etag: fmt.Sprintf("%q", fmt.Sprintf("%x", md5.Sum(body))), when: time.Now().Add(-time.Hour).Truncate(time.Second),
 	}
 	for i := 0; i < len(header); i += 2 {
