@@ -144,7 +144,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	purge := as[metadata.PurgeStatus](t, w.do(http.StatusAccepted, metadata.RoleAdmin, http.MethodPost, "/v1/purge", `{"bucket":"photos"}`))
 	for path, name := range map[string]string{
 		"/v1/media": "MediaPage", "/v1/media/" + m.ID: "Media", "/v1/media/" + m.ID + "/playback": "Playback",
-		"/v1/buckets": "BucketList", "/v1/buckets/photos": "Bucket", "/v1/keys": "KeyList", "/v1/regions": "RegionList",
+		"/v1/buckets": "BucketList", "/v1/buckets/photos": "BucketInfo", "/v1/keys": "KeyList", "/v1/regions": "RegionList",
 		"/v1/nodes": "NodeList", "/v1/purge/" + purge.ID: "PurgeStatus", "/v1/cache/report": "Report", "/v1/session": "SessionInfo",
 		"/healthz": "Health",
 	} {
