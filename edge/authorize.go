@@ -16,9 +16,10 @@ import (
 type caller struct {
 	node bool   // a process of the cluster
 	role string // of an access key, or ""
-	// signed says that the query is covered by a SigV4 signature: overrides of
-	// response headers count in such requests only, as in S3.
+	// signed says that the query is covered by a signature: overrides of response
+	// headers count in such requests only, as in S3.
 	signed bool
+	link   bool // a Meridian signed URL, or a presigned one
 }
 
 // identify verifies the SigV4 credentials of r, if it carries any. Wrong ones
@@ -32,7 +33,7 @@ func (n *Node) identify(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	if auth.AccessKey != hop.NodeAccessKey {
-		c := caller{signed: true}
+		c := caller{signed: true, link: auth.Presigned}
 		if v := n.view.Load(); v != nil {
 			c.role = v.roles[auth.AccessKey]
 		}
@@ -56,19 +57,17 @@ func signsHops(r *http.Request, signed string) bool {
 	return true
 }
 
-// authorize refuses who may not read path, which is /bucket/key, decoded. The
-// answer does not depend on whether there is such an object.
-func (n *Node) authorize(c caller, b *metadata.Bucket, path string, q url.Values) error {
+// authorize refuses who may not read path, which is /bucket/key, decoded, and
+// notes what a Meridian signed URL covers. The answer does not depend on whether
+// there is such an object.
+func (n *Node) authorize(c *caller, b *metadata.Bucket, path string, q url.Values) error {
 	own := metadata.IsSystemBucket(b.Name) // of which users have signed URLs only
-	switch {
-	case c.node:
+	linked := signedurl.Present(q) && n.signer.Verify(path, q, n.now()) == nil
+	if linked {
+		c.link, c.signed = true, c.signed || signedurl.Overriding(q)
+	}
+	if linked || c.node || !own && (canRead(c.role) || b.Visibility == metadata.PublicRead) {
 		return nil
-	case !own && (canRead(c.role) || b.Visibility == metadata.PublicRead):
-		return nil
-	case signedurl.Present(q):
-		if n.signer.Verify(path, q, n.now()) == nil {
-			return nil
-		}
 	}
 	return errDenied()
 }

@@ -174,6 +174,18 @@ func (c *control) cut(feed, push, snap bool) {
 	c.change(func() { c.noFeed, c.noPush, c.noSnap = feed, push, snap })
 }
 
+// state is what a node last said of itself.
+func (c *control) state(node string) (state string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.pushes {
+		if p.Node.ID == node {
+			state = p.Node.State
+		}
+	}
+	return state
+}
+
 // total adds up what a node has pushed.
 func (c *control) total(node string) (sum metadata.Counter, views int64) {
 	c.mu.Lock()

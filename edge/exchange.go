@@ -80,7 +80,9 @@ func (x *exchange) headerOut() {
 // finish counts what was answered, if the cache was asked at all.
 func (x *exchange) finish() {
 	if !x.counted {
-		x.n.metrics.refused.Inc()
+		if x.r.Method != http.MethodOptions {
+			x.n.metrics.refused.Inc()
+		}
 		return
 	}
 	s := &x.sample
@@ -101,6 +103,8 @@ func (x *exchange) finish() {
 func (x *exchange) serve(ctx context.Context) error {
 	switch x.r.Method {
 	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		return x.preflight()
 	case methodPurge:
 		return x.purge(ctx)
 	default:
@@ -138,7 +142,7 @@ func (x *exchange) admit(ctx context.Context) (err error) {
 	if x.bucket, err = x.n.bucket(ctx, x.object.Bucket); err != nil {
 		return err
 	}
-	return x.n.authorize(x.caller, x.bucket, "/"+x.object.Bucket+"/"+x.object.Key, x.query)
+	return x.n.authorize(&x.caller, x.bucket, "/"+x.object.Bucket+"/"+x.object.Key, x.query)
 }
 
 // readHops obeys the headers of a request of another node.
@@ -164,8 +168,27 @@ func (x *exchange) tell(h http.Header) {
 		timing += ", upstream;dur=" + strconv.FormatFloat(float64(x.took.Microseconds())/1000, 'f', 1, 64)
 	}
 	h.Set("Server-Timing", timing)
-	if x.bucket.Visibility == metadata.PublicRead {
+	// Whoever has a link may read by it, from whatever page.
+	if x.bucket.Visibility == metadata.PublicRead || x.caller.link {
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "ETag, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Age, Cache-Status, Server-Timing, x-amz-version-id")
+		h.Set("Access-Control-Expose-Headers", "ETag, Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Last-Modified, Age, Cache-Status, Server-Timing, x-amz-version-id")
 	}
+}
+
+// preflight tells a browser which requests a page of another origin may make. It
+// allows what reading needs, of anything: whether a page may see the answer is
+// for the answer to say.
+func (x *exchange) preflight() error {
+	if x.r.Header.Get("Origin") == "" || x.r.Header.Get("Access-Control-Request-Method") == "" {
+		return errMethod()
+	}
+	h := x.w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	h.Set("Access-Control-Allow-Headers", "Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range, Cache-Control")
+	h.Set("Access-Control-Max-Age", "86400")
+	h.Set("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
+	x.headerOut()
+	x.w.WriteHeader(http.StatusNoContent)
+	return nil
 }

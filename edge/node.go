@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -130,15 +131,19 @@ type Node struct {
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
 
-	tally   *tally.Tally
-	pusher  *tally.Pusher
-	kick    chan struct{} // asks for a push at once
-	cluster string        // of the push answered last; only the pusher's
-	changed chan struct{} // asks for a snapshot at once
-	metrics *metrics
-	gate    gate // of requests
-	started time.Time
-	closers []func()
+	tally    *tally.Tally
+	pusher   *tally.Pusher
+	kick     chan struct{} // asks for a push at once
+	cluster  string        // of the push answered last; only the pusher's
+	changed  chan struct{} // asks for a snapshot at once
+	metrics  *metrics
+	gate     gate // of requests
+	leaving  atomic.Bool
+	says     string        // the state in the push under way; only the pusher's
+	told     chan struct{} // closed when a push that says leaving was accepted
+	toldOnce sync.Once
+	started  time.Time
+	closers  []func()
 }
 
 var _ http.Handler = (*Node)(nil)
@@ -164,6 +169,7 @@ func New(cfg Config) (*Node, error) {
 		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),
 		changed:      make(chan struct{}, 1),
+		told:         make(chan struct{}),
 		started:      cfg.Now().UTC(),
 	}
 	// Edges agree on who holds what; origins hold everything.
@@ -189,15 +195,46 @@ func New(cfg Config) (*Node, error) {
 
 // describe is the node as it registers itself.
 func (n *Node) describe() metadata.Node {
+	n.says = n.state()
 	return metadata.Node{
 		ID: n.cfg.ID, Boot: n.cfg.Boot, Tier: n.cfg.Tier, Region: n.cfg.Region,
 		URL: n.cfg.URL, PublicURL: n.cfg.PublicURL, Version: n.cfg.Version,
-		Started: n.started, Applied: n.lease.seq(),
+		Started: n.started, Applied: n.lease.seq(), State: n.says,
+	}
+}
+
+func (n *Node) state() string {
+	switch {
+	case n.leaving.Load():
+		return metadata.NodeDraining
+	case n.upstreams.Impaired():
+		return metadata.NodeImpaired
+	}
+	return metadata.NodeServing
+}
+
+// leaveTimeout bounds how long Leave waits.
+const leaveTimeout = time.Second
+
+// Leave tells the metadata role that nobody new should be sent here, and waits
+// until it knows, but not for long. It is called once, before the server in
+// front of the node stops taking connections, while Run runs.
+func (n *Node) Leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	n.leaving.Store(true)
+	soon(n.kick)
+	select {
+	case <-n.told:
+	case <-ctx.Done():
 	}
 }
 
 // accepted is told of every answer to a push.
 func (n *Node) accepted(r metadata.PushReply, sent time.Time) {
+	if n.says == metadata.NodeDraining {
+		n.toldOnce.Do(func() { close(n.told) })
+	}
 	n.lease.promise(r.Head, sent)
 	if r.Cluster != n.cluster {
 		n.cluster = r.Cluster

@@ -10,6 +10,7 @@ import (
 	"meridian/edge/cache"
 	"meridian/edge/httpcache"
 	"meridian/internal/hop"
+	"meridian/internal/signedurl"
 	"meridian/metadata"
 )
 
@@ -42,7 +43,7 @@ func (x *exchange) respond(ctx context.Context, f *found) error {
 	if h.Status != http.StatusOK {
 		return x.respondNegative(f)
 	}
-	x.sample.Class = metadata.ClassOf(h.Fields.Get("Content-Type"))
+	x.sample.Class = metadata.ClassOf(metadata.MediaType(x.contentType(h), x.object.Key))
 	status, useRange := httpcache.CheckConditions(x.r.Method, x.r.Header, h.Validators())
 	if status != 0 {
 		return x.respondCondition(f, status)
@@ -173,16 +174,20 @@ func (x *exchange) isView(ranges []httpcache.Range) bool {
 		x.sample.Class != metadata.ClassOther && ranges[0].Start == 0
 }
 
+// contentType is what the object is answered as.
+func (x *exchange) contentType(h *httpcache.Head) string {
+	if t := x.query.Get("response-content-type"); t != "" && x.caller.signed {
+		return t
+	}
+	return h.Fields.Get("Content-Type")
+}
+
 // override applies the response-* parameters, in requests whose query is signed.
 func (x *exchange) override(h http.Header) {
 	if !x.caller.signed {
 		return
 	}
-	for param, name := range map[string]string{
-		"response-content-type": "Content-Type", "response-content-language": "Content-Language", "response-expires": "Expires",
-		"response-cache-control": "Cache-Control", "response-content-disposition": "Content-Disposition",
-		"response-content-encoding": "Content-Encoding",
-	} {
+	for param, name := range signedurl.Overrides {
 		if v := x.query.Get(param); v != "" {
 			h.Set(name, v)
 		}

@@ -12,6 +12,15 @@ const (
 	TierOrigin   = "origin"
 )
 
+// States of a node, as it tells them itself.
+const (
+	NodeServing  = ""
+	NodeDraining = "draining" // about to stop: nobody new should come
+	// NodeImpaired: the upstreams of its own region fail, so that what it does
+	// not hold comes from afar, or not at all.
+	NodeImpaired = "impaired"
+)
+
 // Node is one running process of a region: an edge, a regional cache or an
 // origin.
 type Node struct {
@@ -27,6 +36,7 @@ type Node struct {
 	// ("s3://meridian-europe/").
 	BlobBase string    `json:"blob_base,omitempty"`
 	Version  string    `json:"version"` // of the program
+	State    string    `json:"state,omitempty"`
 	Started  time.Time `json:"started"`
 	// Applied is how far the node has applied the feed.
 	Applied  Seq       `json:"applied"`

@@ -131,6 +131,13 @@ func newEdge(c edgeConfig) (service, error) {
 			closer("cache of "+c.id, store),
 			{"node " + c.id, node.Run},
 			{server.Name(), server.Run},
+			// Stopped first: whoever asks for an edge is sent elsewhere, and then
+			// the server drains.
+			{"leave of " + c.id, func(ctx context.Context) error {
+				<-ctx.Done()
+				node.Leave(context.WithoutCancel(ctx))
+				return nil
+			}},
 		},
 	}, nil
 }

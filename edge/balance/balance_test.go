@@ -273,3 +273,39 @@ func TestSetWhileInUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A pool is impaired while all of its first rank fail, and not for ever where
+// nobody tries them again.
+func TestImpaired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := nodes(2, 0, "near"), nodes(1, 1, "far")
+		p := pool(balance.RoundRobin{}, append(near, far...)...)
+		fail := func(n balance.Node) {
+			for range 3 {
+				p.Report(n, time.Millisecond, errors.New("down"))
+			}
+		}
+		fail(far[0])
+		fail(near[0])
+		if p.Impaired() {
+			t.Error("impaired with one of two")
+		}
+		fail(near[1])
+		if !p.Impaired() {
+			t.Error("not impaired with none of two")
+		}
+		p.Report(near[1], time.Millisecond, nil)
+		if p.Impaired() {
+			t.Error("impaired after one came back")
+		}
+		fail(near[1])
+		time.Sleep(time.Minute)
+		if p.Impaired() {
+			t.Error("impaired by what happened a minute ago")
+		}
+		if pool(balance.RoundRobin{}).Impaired() {
+			t.Error("an empty pool is impaired")
+		}
+	})
+}

@@ -12,6 +12,8 @@ const (
 	// doubles from the first to the longest.
 	firstPause   = 500 * time.Millisecond
 	longestPause = 10 * time.Second
+	// forgetAfter is how long after a trial was due a failure speaks for itself.
+	forgetAfter = 20 * time.Second
 )
 
 // health is a circuit breaker: closed while requests succeed, open after
@@ -38,6 +40,14 @@ func (h *health) admit(now time.Time) bool {
 	}
 	h.retry, h.trial = now.Add(h.pause), true
 	return true
+}
+
+// failing reports whether the node is out and was tried of late: of one that
+// nobody has asked since, nothing is known.
+func (h *health) failing(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failures >= tripAfter && now.Sub(h.retry) < forgetAfter
 }
 
 func (h *health) report(now time.Time, ok bool) {

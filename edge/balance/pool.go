@@ -87,6 +87,21 @@ func (p *Pool) Set(nodes []Node) {
 // Len is the number of nodes.
 func (p *Pool) Len() int { return p.table.Load().size }
 
+// Impaired reports whether all nodes of the first rank have failed lately, so
+// that those behind them are asked, if there are any.
+func (p *Pool) Impaired() bool {
+	t, now := p.table.Load(), p.now()
+	if len(t.groups) == 0 {
+		return false
+	}
+	for _, m := range t.groups[0].members {
+		if !m.health.failing(now) {
+			return false
+		}
+	}
+	return true
+}
+
 // Pick implements Balancer.
 func (p *Pool) Pick(k cache.Key, n int) []Node {
 	t, now := p.table.Load(), p.now()

@@ -5,7 +5,9 @@
 //	/bucket/dir/key?expires=<unix>&prefix=/bucket/dir/&sig=<...>
 //
 // The second form covers every key below the prefix with one signature, as a
-// playlist and its segments need. The key is derived from the cluster secret,
+// playlist and its segments need. The first form also covers the response-*
+// parameters of S3 (response-content-type and so on), by which whoever signs
+// decides under which headers the object is answered. The key is derived from the cluster secret,
 // so that whoever has it can sign and every node can verify without asking.
 package signedurl
 
@@ -15,7 +17,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +32,17 @@ const (
 	paramSig       = "sig"
 	paramVersionID = "versionId"
 )
+
+// Overrides are the parameters that replace headers of the answer, and those
+// headers, as in S3.
+var Overrides = map[string]string{
+	"response-cache-control":       "Cache-Control",
+	"response-content-disposition": "Content-Disposition",
+	"response-content-encoding":    "Content-Encoding",
+	"response-content-language":    "Content-Language",
+	"response-content-type":        "Content-Type",
+	"response-expires":             "Expires",
+}
 
 // The reasons to refuse a URL.
 var (
@@ -47,14 +62,14 @@ func New(clusterSecret string) *Signer {
 	return &Signer{key: m.Sum(nil)}
 }
 
-// Sign returns u, whose path is /bucket/key and whose query may hold a
-// versionId, with the parameters that allow reading it until expires.
+// Sign returns u, whose path is /bucket/key and whose query may hold a versionId
+// and Overrides, with the parameters that allow reading it until expires.
 func (s *Signer) Sign(u *url.URL, expires time.Time) *url.URL {
 	at := strconv.FormatInt(expires.Unix(), 10)
 	q := u.Query()
 	q.Del(paramPrefix)
 	q.Set(paramExpires, at)
-	q.Set(paramSig, s.mac("path", u.Path, q.Get(paramVersionID), at))
+	q.Set(paramSig, s.mac(exact(u.Path, at, q)...))
 	return with(u, q)
 }
 
@@ -72,6 +87,17 @@ func (s *Signer) SignPrefix(u *url.URL, prefix string, expires time.Time) (*url.
 	return with(u, q), nil
 }
 
+// exact are the fields that the first form covers.
+func exact(path, at string, q url.Values) []string {
+	fields := []string{"path", path, q.Get(paramVersionID), at}
+	for _, name := range slices.Sorted(maps.Keys(Overrides)) {
+		if q.Has(name) {
+			fields = append(fields, name, q.Get(name))
+		}
+	}
+	return fields
+}
+
 func with(u *url.URL, q url.Values) *url.URL {
 	c := *u
 	c.RawQuery = q.Encode()
@@ -81,10 +107,15 @@ func with(u *url.URL, q url.Values) *url.URL {
 // Present reports whether a query claims to be a Meridian signed URL.
 func Present(q url.Values) bool { return q.Has(paramSig) }
 
+// Overriding reports whether the Overrides in a query that Verify accepts are
+// covered by its signature: the second form does not speak of them.
+func Overriding(q url.Values) bool { return Present(q) && !q.Has(paramPrefix) }
+
 // Verify returns nil where q allows reading path (decoded, /bucket/key) at now.
 func (s *Signer) Verify(path string, q url.Values, now time.Time) error {
-	for _, p := range []string{paramExpires, paramPrefix, paramSig, paramVersionID} {
-		if len(q[p]) > 1 {
+	for p := range q {
+		_, override := Overrides[p]
+		if (override || p == paramExpires || p == paramPrefix || p == paramSig || p == paramVersionID) && len(q[p]) > 1 {
 			return fmt.Errorf("%w: %s is given %d times", ErrMalformed, p, len(q[p]))
 		}
 	}
@@ -93,20 +124,21 @@ func (s *Signer) Verify(path string, q url.Values, now time.Time) error {
 	if err != nil || expires <= 0 {
 		return fmt.Errorf("%w: expires is not a Unix time", ErrMalformed)
 	}
-	form, covered, version := "path", path, q.Get(paramVersionID)
+	fields := exact(path, at, q)
 	if q.Has(paramPrefix) {
-		form, covered = "prefix", q.Get(paramPrefix)
+		covered := q.Get(paramPrefix)
 		if err := checkPrefix(covered); err != nil {
 			return err
 		}
 		// A version is named by the exact form only: a prefix speaks of what
 		// is current below it. Dot segments never reach below anything here,
 		// but might in a proxy in front of us.
-		if version != "" || !strings.HasPrefix(path, covered) || hasDotSegment(path) {
+		if q.Get(paramVersionID) != "" || !strings.HasPrefix(path, covered) || hasDotSegment(path) {
 			return ErrSignature
 		}
+		fields = []string{"prefix", covered, "", at}
 	}
-	if !hmac.Equal([]byte(s.mac(form, covered, version, at)), []byte(q.Get(paramSig))) {
+	if !hmac.Equal([]byte(s.mac(fields...)), []byte(q.Get(paramSig))) {
 		return ErrSignature
 	}
 	if now.Unix() >= expires {

@@ -118,3 +118,39 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// What is to replace headers of the answer is covered by the exact form alone.
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	s, now := signedurl.New("secret"), time.Unix(1_700_000_000, 0)
+	u := &url.URL{Path: "/photos/a.jpg", RawQuery: "response-content-type=image%2Fjpeg"}
+	signed := s.Sign(u, now.Add(time.Hour))
+	if err := s.Verify(u.Path, signed.Query(), now); err != nil || !signedurl.Overriding(signed.Query()) {
+		t.Errorf("as signed: %v", err)
+	}
+	for name, change := range map[string]func(url.Values){
+		"another":   func(q url.Values) { q.Set("response-content-type", "text/html") },
+		"one more":  func(q url.Values) { q.Set("response-content-encoding", "gzip") },
+		"empty":     func(q url.Values) { q.Set("response-expires", "") },
+		"one less":  func(q url.Values) { q.Del("response-content-type") },
+		"as prefix": func(q url.Values) { q.Set("prefix", "/photos/") },
+	} {
+		q := signed.Query()
+		change(q)
+		if err := s.Verify(u.Path, q, now); !errors.Is(err, signedurl.ErrSignature) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	q := signed.Query()
+	q.Add("response-content-type", "text/html")
+	if err := s.Verify(u.Path, q, now); !errors.Is(err, signedurl.ErrMalformed) {
+		t.Errorf("given twice: %v", err)
+	}
+	prefixed, err := s.SignPrefix(u, "/photos/", now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(u.Path, prefixed.Query(), now); err != nil || signedurl.Overriding(prefixed.Query()) {
+		t.Errorf("prefix form: %v, overriding %v", err, signedurl.Overriding(prefixed.Query()))
+	}
+}

@@ -97,18 +97,18 @@ func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.C
 func registerNode(ctx context.Context, tx pgx.Tx, n metadata.Node) error {
 	tag, err := tx.Exec(ctx, `
 		INSERT INTO node AS n (id, boot, tier, region, url, public_url, blob_base, version, started,
-		                       applied_xid, applied_id, last_seen)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())
+		                       applied_xid, applied_id, state, last_seen)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $13, now())
 		ON CONFLICT (id) DO UPDATE SET
 		       boot = excluded.boot, tier = excluded.tier, region = excluded.region, url = excluded.url,
 		       public_url = excluded.public_url, blob_base = excluded.blob_base, version = excluded.version,
 		       started = excluded.started, applied_xid = excluded.applied_xid,
-		       applied_id = excluded.applied_id, last_seen = now()
+		       applied_id = excluded.applied_id, state = excluded.state, last_seen = now()
 		 WHERE n.boot = excluded.boot
 		    OR (excluded.started, excluded.boot) > (n.started, n.boot)
 		    OR n.last_seen < now() - $12::interval`,
 		n.ID, n.Boot, n.Tier, n.Region, n.URL, n.PublicURL, n.BlobBase, n.Version, n.Started,
-		n.Applied.Xid, eventID(n.Applied), metadata.NodeTimeout)
+		n.Applied.Xid, eventID(n.Applied), metadata.NodeTimeout, n.State)
 	if err != nil {
 		return fmt.Errorf("register node: %w", err)
 	}
@@ -146,6 +146,11 @@ func checkPush(p metadata.Push) error {
 	case metadata.TierEdge, metadata.TierRegional, metadata.TierOrigin:
 	default:
 		return metadata.Invalidf("tier %q is unknown", n.Tier)
+	}
+	switch n.State {
+	case metadata.NodeServing, metadata.NodeDraining, metadata.NodeImpaired:
+	default:
+		return metadata.Invalidf("node state %q is unknown", n.State)
 	}
 	for _, v := range p.Views {
 		if v.Count < 0 {
@@ -232,11 +237,11 @@ func acknowledge(ctx context.Context, tx pgx.Tx, node string, acks []metadata.Pu
 
 // nodeColumns are as scanNode reads them; $1 is metadata.NodeTimeout.
 const nodeColumns = `id, boot, tier, region, url, public_url, blob_base, version, started,
-	applied_xid, applied_id, last_seen, last_seen >= now() - $1::interval AS live`
+	applied_xid, applied_id, state, last_seen, last_seen >= now() - $1::interval AS live`
 
 func scanNode(row pgx.CollectableRow) (metadata.Node, error) {
 	var n metadata.Node
 	err := row.Scan(&n.ID, &n.Boot, &n.Tier, &n.Region, &n.URL, &n.PublicURL, &n.BlobBase, &n.Version, &n.Started,
-		&n.Applied.Xid, &n.Applied.ID, &n.LastSeen, &n.Live)
+		&n.Applied.Xid, &n.Applied.ID, &n.State, &n.LastSeen, &n.Live)
 	return n, err
 }

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +40,7 @@ type Info struct {
 // file claims to be. Errors are ErrMalformed, ErrUnknown, ctx's, or those of r.
 func Probe(ctx context.Context, r io.ReaderAt, size int64, contentType, name string) (Info, error) {
 	s := &source{ctx: ctx, r: r, size: size}
-	info, err := s.probe(claimed(contentType, name))
+	info, err := s.probe(metadata.MediaType(contentType, name))
 	switch {
 	case s.failed != nil: // whatever a parser made of it
 		return Info{}, fmt.Errorf("probe %q: %w", name, s.failed)
@@ -90,38 +88,9 @@ func KindOf(contentType string) string {
 // that says nothing, by the extension of its name: lower case, no parameters,
 // empty if it is neither photo nor video.
 func TypeOf(contentType, name string) string {
-	t := claimed(contentType, name)
+	t := metadata.MediaType(contentType, name)
 	if KindOf(t) == "" {
 		return ""
 	}
 	return t
-}
-
-func claimed(contentType, name string) string {
-	t, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		t, _, _ = strings.Cut(contentType, ";")
-		t = strings.ToLower(strings.TrimSpace(t))
-	}
-	if !slices.Contains([]string{"", "application/octet-stream", "binary/octet-stream"}, t) {
-		return t
-	}
-	dot := strings.LastIndexByte(name, '.')
-	if dot < 0 || len(name)-dot > 6 {
-		return ""
-	}
-	return extensions()[strings.ToLower(name[dot+1:])]
-}
-
-// extensions are those by which photos and videos are commonly known. The
-// system's table is not asked: it differs from machine to machine.
-func extensions() map[string]string {
-	return map[string]string{
-		"jpg": "image/jpeg", "jpeg": "image/jpeg", "jpe": "image/jpeg", "png": "image/png", "apng": "image/apng",
-		"gif": "image/gif", "webp": "image/webp", "avif": "image/avif", "heic": "image/heic", "heif": "image/heif",
-		"svg": "image/svg+xml", "bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff", "jxl": "image/jxl",
-		"mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "webm": "video/webm",
-		"mkv": "video/x-matroska", "avi": "video/x-msvideo", "mpg": "video/mpeg", "mpeg": "video/mpeg",
-		"ogv": "video/ogg", "3gp": "video/3gpp",
-	}
 }
