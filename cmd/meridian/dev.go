@@ -36,7 +36,7 @@ var devRegions = [...]string{"us-west", "europe", "asia"}
 
 // devRTT are the round-trip times between regions under --wan. The metadata
 // role and Postgres are in us-west.
-var devRTT = map[[2]string]time.Duration{
+var devRTT = metadata.Distances{
 	{"us-west", "europe"}: 140 * time.Millisecond,
 	{"us-west", "asia"}:   110 * time.Millisecond,
 	{"europe", "asia"}:    220 * time.Millisecond,
@@ -186,7 +186,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 
 	err := add(newMetadata(metadataConfig{
 		listener: listeners[0], clusterSecret: dir.clusterSecret, region: devRegions[0], regions: devRegions[:],
-		store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log,
+		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log,
 	}))
 	for i, region := range devRegions {
 		err = errors.Join(err, add(newOrigin(originConfig{

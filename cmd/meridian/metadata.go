@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"meridian/console"
@@ -31,8 +32,12 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		rootFile  = s.flags.String("credentials", "", "`file` in the AWS shared-credentials format with the root user's key, instead of the two options")
 		proxies   []string
 		regions   []string
+		networks  []string
+		distances []string
 	)
 	s.list(&regions, "regions", "`regions` of the cluster, beside those whose nodes have reported")
+	s.list(&networks, "client-region", "where clients of a `network` are, as 10.1.0.0/16=europe, to send them to the nearest edge")
+	s.list(&distances, "region-distance", "round-trip `time` between regions, as us-west/europe=140ms, by which fall-backs are ordered")
 	s.list(&proxies, "trusted-proxy", "`networks` whose X-Forwarded-For is believed")
 	cluster.declare(s)
 	database.declare(s)
@@ -49,6 +54,14 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		if err != nil {
 			return err
 		}
+		clients, err := parseClientRegions(networks)
+		if err != nil {
+			return err
+		}
+		far, err := parseDistances(distances)
+		if err != nil {
+			return err
+		}
 		to, err := log.logger(p.stderr)
 		if err != nil {
 			return err
@@ -58,7 +71,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 			return err
 		}
 		svc, err := startMetadata(ctx, root.credentials, *address, metadataConfig{
-			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clusterSecret: cluster.secret, store: store,
+			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clients: clients, distances: far, clusterSecret: cluster.secret, store: store,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
 		})
 		if err != nil {
@@ -93,6 +106,41 @@ func prefixes(texts []string) (all []netip.Prefix, err error) {
 	return all, nil
 }
 
+// parseClientRegions reads networks and their regions.
+func parseClientRegions(texts []string) (map[netip.Prefix]string, error) {
+	all := map[netip.Prefix]string{}
+	for _, t := range texts {
+		network, region, ok := strings.Cut(t, "=")
+		if !ok || region == "" {
+			return nil, usagef("--client-region: %q is not of the form 10.1.0.0/16=region", t)
+		}
+		n, err := netip.ParsePrefix(network)
+		if err != nil {
+			return nil, usagef("--client-region: %v", err)
+		}
+		if n = n.Masked(); all[n] != "" && all[n] != region {
+			return nil, usagef("--client-region: %s is in both %s and %s", n, all[n], region)
+		}
+		all[n] = region
+	}
+	return all, nil
+}
+
+// parseDistances reads round-trip times between regions.
+func parseDistances(texts []string) (metadata.Distances, error) {
+	all := metadata.Distances{}
+	for _, t := range texts {
+		pair, far, _ := strings.Cut(t, "=")
+		a, b, ok := strings.Cut(pair, "/")
+		d, err := time.ParseDuration(far)
+		if !ok || a == "" || b == "" || err != nil || d < 0 {
+			return nil, usagef("--region-distance: %q is not of the form us-west/europe=140ms", t)
+		}
+		all[[2]string{a, b}] = d
+	}
+	return all, nil
+}
+
 // metadataConfig is what puts a metadata role together.
 type metadataConfig struct {
 	listener      net.Listener
@@ -100,6 +148,8 @@ type metadataConfig struct {
 	regions       []string // known beforehand
 	publicURL     string
 	trusted       []netip.Prefix
+	clients       map[netip.Prefix]string
+	distances     metadata.Distances
 	clusterSecret string
 	store         *postgres.Store
 	dial          wan.DialFunc
@@ -126,7 +176,7 @@ func newMetadata(c metadataConfig) (service, error) {
 	}
 	handler, err := api.New(api.Options{
 		Store: c.store, ClusterSecret: c.clusterSecret, Region: c.region, Regions: c.regions, PublicURL: c.publicURL,
-		TrustedProxies: c.trusted, Console: page, Ready: ready, Log: log, Registry: reg, Version: version,
+		TrustedProxies: c.trusted, ClientRegions: c.clients, Distances: c.distances, Console: page, Ready: ready, Log: log, Registry: reg, Version: version,
 	})
 	if err != nil {
 		return service{}, err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,28 @@ func TestCommandLineErrors(t *testing.T) {
 		}
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("%v: says %q, want %q", args, errs.String(), want)
+		}
+	}
+}
+
+func TestPlacesOfClientsAndRegions(t *testing.T) {
+	t.Parallel()
+	networks, err := parseClientRegions([]string{"10.1.0.0/16=europe", "2001:db8::1/32=asia"})
+	if err != nil || networks[netip.MustParsePrefix("10.1.0.0/16")] != "europe" || networks[netip.MustParsePrefix("2001:db8::/32")] != "asia" {
+		t.Errorf("networks %v, %v", networks, err)
+	}
+	far, err := parseDistances([]string{"us-west/europe=140ms"})
+	if err != nil || far.Compare("europe", "us-west", "asia") >= 0 {
+		t.Errorf("distances %v, %v", far, err)
+	}
+	for _, wrong := range [][]string{{"10.1.0.0/16"}, {"10.1.0.0=europe"}, {"10.1.0.0/16="}, {"10.1.0.0/16=a", "10.1.2.3/16=b"}} {
+		if _, err := parseClientRegions(wrong); err == nil || !strings.Contains(err.Error(), "--client-region") {
+			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+	for _, wrong := range []string{"us-west", "us-west=1s", "us-west/=1s", "a/b=fast", "a/b=-1s"} {
+		if _, err := parseDistances([]string{wrong}); err == nil || !strings.Contains(err.Error(), "--region-distance") {
+			t.Errorf("%s: %v", wrong, err)
 		}
 	}
 }

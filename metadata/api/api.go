@@ -47,6 +47,11 @@ type Options struct {
 	// Console is the web page, which answers the paths it owns that are no
 	// endpoint; without it, "/" says what this is.
 	Console Console
+	// Distances tell which region is next where an edge of the own cannot be had.
+	Distances metadata.Distances
+	// ClientRegions say in which region clients of a network are, where they do
+	// not say so themselves. Of several networks the smallest counts.
+	ClientRegions map[netip.Prefix]string
 	// Ready returns nil once the process can do its work, else what it waits
 	// for. Always ready where it is nil.
 	Ready func() error

@@ -60,14 +60,12 @@ type cachePatch struct {
 // listBuckets leaves out the system's own buckets, unless an administrator asks
 // for them.
 func (c *call) listBuckets() error {
-	system := false
-	switch text := c.query("system"); {
-	case text == "true" && c.who.caller() != admin:
+	system, err := c.boolean("system")
+	if err != nil {
+		return err
+	}
+	if system && c.who.caller() != admin {
 		return tell(errForbidden, "only administrators see the system's own buckets")
-	case text == "true":
-		system = true
-	case text != "" && text != "false":
-		return badField("system", "%.40q is neither true nor false", text)
 	}
 	list := bucketList{Buckets: []metadata.Bucket{}}
 	for b, err := range c.store.Buckets(c.ctx(), "") {

@@ -311,7 +311,7 @@ func TestFallBacksAlternateBetweenRegions(t *testing.T) {
 		nodes = append(nodes, n)
 	}
 	var regions strings.Builder
-	for _, n := range nearestFirst(edgesFor(nodes, "b", "k"), "b") {
+	for _, n := range nearestFirst(edgesFor(nodes, "b", "k"), "b", nil) {
 		regions.WriteString(n.Region)
 	}
 	if regions.String() != "bbaca" {

@@ -34,6 +34,9 @@ func (c *call) addURLs(list []metadata.Media) error {
 				m.BlobURLs[region] = base + m.Blob
 			}
 		}
+		if m.Renditions == nil {
+			m.Renditions = []metadata.Rendition{}
+		}
 		for _, n := range edgesFor(nodes, m.Bucket, m.Key) {
 			if _, ok := m.EdgeURLs[n.Region]; !ok {
 				m.EdgeURLs[n.Region] = objectURL(n.PublicURL, m.Bucket, m.Key)
@@ -57,21 +60,40 @@ func blobBases(nodes []metadata.Node) map[string]string {
 	return bases
 }
 
-// edgesFor are the live edges, by region and, within one, in an order that is
-// the object's own: the same object is sent to the same edge, so that it is
-// cached once, and objects spread over all.
+// edgesFor are the edges that are live and stay so, by region and, within one,
+// sound ones first and in an order that is the object's own: the same object is
+// sent to the same edge, so that it is cached once, and objects spread over all.
 func edgesFor(nodes []metadata.Node, bucket, key string) []metadata.Node {
 	var edges []metadata.Node
 	for _, n := range nodes {
-		if n.Tier == metadata.TierEdge && n.Live && n.PublicURL != "" {
+		if n.Tier == metadata.TierEdge && n.Live && n.State != metadata.NodeDraining && n.PublicURL != "" {
 			edges = append(edges, n)
 		}
 	}
+	stranded := strandedRegions(nodes)
+	for i := range edges {
+		if stranded[edges[i].Region] {
+			edges[i].State = metadata.NodeImpaired
+		}
+	}
 	slices.SortFunc(edges, func(a, b metadata.Node) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region),
+		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.State, b.State),
 			cmp.Compare(weight(b.ID, bucket, key), weight(a.ID, bucket, key)), cmp.Compare(a.ID, b.ID))
 	})
 	return edges
+}
+
+// strandedRegions are those whose regional caches are all silent: what their
+// edges do not hold has to come from another region's.
+func strandedRegions(nodes []metadata.Node) map[string]bool {
+	stranded := map[string]bool{}
+	for _, n := range nodes {
+		if n.Tier == metadata.TierRegional {
+			was, known := stranded[n.Region]
+			stranded[n.Region] = (was || !known) && !n.Live
+		}
+	}
+	return stranded
 }
 
 // weight is a rendezvous hash.

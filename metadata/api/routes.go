@@ -101,9 +101,10 @@ func mediaRoutes() []route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/media/:id/playback", access: readers, tag: tagMedia,
-			summary: "URLs on the live edges, the client's region first; signed where the bucket is private",
+			summary: "URLs on the live edges, the client's region first, to be tried in order; signed where the bucket is private",
 			query: []param{
 				{"region", "where the client is", text()},
+				{"download", "true names the original only, to be saved under its name", oneOf("true", "false")},
 				{"expires", "how long signed URLs are good for, 1s to 168h; 1h if not given", schema{"type": "string", "examples": []string{"1h"}}},
 			},
 			headers: []param{{clientRegion, "where the client is, if the parameter does not say", text()}},
