@@ -4,6 +4,7 @@ import { SessionProvider, useSession } from './lib/session';
 import { NotFound } from './pages/NotFound';
 import { SignIn } from './pages/SignIn';
 import { routes } from './routes';
+import { UploadProvider } from './upload/context';
 import { Frame } from './ui/Frame';
 import { Failure, Spinner } from './ui/ui';
 
@@ -21,7 +22,9 @@ export function App() {
         </div>
       )}
     >
-      <Pages />
+      <UploadProvider>
+        <Pages />
+      </UploadProvider>
     </SessionProvider>
   );
 }

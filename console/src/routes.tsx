@@ -1,6 +1,7 @@
-import { Network, type LucideIcon } from 'lucide-react';
+import { CloudUpload, Images, Network, type LucideIcon } from 'lucide-react';
 import { lazy, type ComponentType } from 'react';
 import type { Role } from './lib/types';
+import { UploadCount } from './upload/UploadCount';
 
 /** A page: where it is, and where the navigation lists it. */
 export interface PageRoute {
@@ -15,12 +16,24 @@ export interface PageRoute {
     href: string;
     /** Also in the bar at the bottom of a phone, which has room for three. */
     bar?: boolean;
+    /** A figure beside the label. */
+    count?: ComponentType;
     /** Roles it is of use to; all where missing. */
     roles?: Role[];
   };
 }
 
 export const routes: PageRoute[] = [
+  {
+    path: '/gallery/:id?',
+    page: lazy(() => import('./pages/Gallery')),
+    nav: { group: 'Library', label: 'Gallery', icon: Images, href: '/gallery', bar: true },
+  },
+  {
+    path: '/upload',
+    page: lazy(() => import('./pages/Upload')),
+    nav: { group: 'Library', label: 'Upload', icon: CloudUpload, href: '/upload', bar: true, count: UploadCount, roles: ['admin', 'readwrite'] },
+  },
   {
     path: '/nodes',
     page: lazy(() => import('./pages/Nodes')),

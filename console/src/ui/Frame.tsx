@@ -5,6 +5,7 @@ import { words } from '../lib/api';
 import { useSession } from '../lib/session';
 import { setTheme, useTheme, type Theme } from '../lib/theme';
 import { routes, type PageRoute } from '../routes';
+import { DropAnywhere } from '../upload/DropAnywhere';
 import { Mark } from './Mark';
 import { Dialog, IconButton, useToast } from './ui';
 
@@ -38,6 +39,7 @@ export function Frame({ children }: { children: ReactNode }) {
         <Navigation pages={pages} />
         <Account />
       </aside>
+      <DropAnywhere />
       <main className="main" id="main" tabIndex={-1} ref={main}>
         {children}
       </main>
@@ -98,6 +100,7 @@ function NavLink({ route, size, onGo }: { route: PageRoute; size: number; onGo?:
     <Link href={nav.href} aria-current={here ? 'page' : undefined} onClick={onGo}>
       <Icon size={size} strokeWidth={1.75} aria-hidden />
       {nav.label}
+      {nav.count && <nav.count />}
     </Link>
   );
 }
