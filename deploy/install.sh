@@ -105,6 +105,19 @@ build_console() {
 	touch "$page"
 }
 
+# need_minio builds the S3 server that the tests of the stores talk to, out of its
+# Go module: its images and binaries are no longer published. It is kept outside
+# of this clone, where origin/blob/miniotest looks for it.
+need_minio() {
+	version=v0.0.0-20260212201848-7aac2a2c5b7c
+	cache="${XDG_CACHE_HOME:-$HOME/.cache}/meridian"
+	go version -m "$cache/minio" 2>/dev/null | grep -q "github.com/minio/minio[[:space:]]$version" && return
+	say "building MinIO for the tests into $cache (some minutes, once)"
+	mkdir -p "$cache"
+	(cd / && CGO_ENABLED=0 GOBIN="$cache" go install -trimpath "github.com/minio/minio@$version") ||
+		die "MinIO could not be built; the tests of the stores need it"
+}
+
 # lint VERSION: golangci-lint of exactly that version, on PATH or in bin/.
 where_lint() {
 	for bin in golangci-lint "$(go env GOPATH)/bin/golangci-lint" bin/golangci-lint; do
@@ -116,7 +129,7 @@ where_lint() {
 case "${1:-}" in
 go) need_go ;;
 dev) need_go; need_postgres ;;
-test) need_go; need_postgres; need_tools ;;
+test) need_go; need_postgres; need_tools; need_minio ;;
 lint)
 	need_go
 	where_lint "$2" >/dev/null && exit

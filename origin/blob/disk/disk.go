@@ -144,19 +144,14 @@ func (s *Store) cleanUp() error {
 	return nil
 }
 
-// place is the path of a blob. Keys come from Meridian itself, and still none
-// may lead out of the directory.
+// place is the path of a blob.
 func (s *Store) place(key string) (string, error) {
-	bucket, name, ok := strings.Cut(key, "/")
-	if !ok || len(key) > maxKey || !plain(bucket) || !plain(name) {
-		return "", fmt.Errorf("blob key %q: %w", key, fs.ErrInvalid)
+	if err := blob.CheckKey(key); err != nil {
+		return "", err
 	}
+	bucket, name, _ := strings.Cut(key, "/")
 	return s.path("blobs", bucket, shard(name), name), nil
 }
-
-// maxKey is the longest key in bytes: a bucket, a version ID and an extension
-// come to 102, and an upload's ID, which is a file name, holds a key in base64.
-const maxKey = 150
 
 // plain refuses what is more, or less, than a name in a directory.
 func plain(name string) bool {
