@@ -52,6 +52,8 @@ var layers = map[string][]string{
 	"origin/sweep":          {"origin/blob", "metadata"},
 	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
+	"upload/relay":          {"metadata", "internal/hop", "internal/httpserve", "internal/sigv4"},
+	"upload/tus":            {"upload", "upload/relay", "origin/blob", "metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4"},
 
 	"edge/cache":           {},
 	"edge/cache/cachetest": {"edge/cache"},
@@ -72,6 +74,7 @@ var confined = map[string][]string{
 	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory"},
 	"github.com/minio/minio-go/v7":      {"origin/blob/minio"},
 	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws"},
+	"github.com/tus/tusd/v2":            {"upload/tus"},
 	"go.yaml.in/yaml/v3":                {"cmd/meridian"},
 }
 

@@ -35,7 +35,7 @@ type Resumable struct {
 }
 
 // ResumableHead bounds Resumable.Head.
-const ResumableHead = 3072
+const ResumableHead = 512
 
 // ErrNotHeld refuses a change of a resumable upload by who does not hold it, or
 // no longer: another one has taken it over.

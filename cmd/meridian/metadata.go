@@ -176,7 +176,9 @@ func newMetadata(c metadataConfig) (service, error) {
 	}
 	handler, err := api.New(api.Options{
 		Store: c.store, ClusterSecret: c.clusterSecret, Region: c.region, Regions: c.regions, PublicURL: c.publicURL,
-		TrustedProxies: c.trusted, ClientRegions: c.clients, Distances: c.distances, Console: page, Ready: ready, Log: log, Registry: reg, Version: version,
+		TrustedProxies: c.trusted, ClientRegions: c.clients, Distances: c.distances, Console: page,
+		Tus:   newRelay(c.store, nodes, c.region, c.publicURL, "metadata-"+c.region, c.clusterSecret, c.dial, log),
+		Ready: ready, Log: log, Registry: reg, Version: version,
 	})
 	if err != nil {
 		return service{}, err

@@ -25,6 +25,8 @@ import (
 	"meridian/origin/s3api"
 	"meridian/origin/sweep"
 	"meridian/upload"
+	"meridian/upload/relay"
+	"meridian/upload/tus"
 )
 
 func originCommand(s *settings, p process) func(context.Context, []string) error {
@@ -34,6 +36,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
 		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url)")
 		data      = s.flags.String("data", localDataDir, "`directory` of the blobs")
+		expiry    = s.flags.Duration("upload-expiry", tus.DefaultExpiry, "how long a resumable upload is kept after its last byte")
 		cluster   clusterOptions
 		database  databaseOptions
 		log       logOptions
@@ -52,6 +55,9 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if *region == "" {
 			return usagef("--region is missing")
 		}
+		if *expiry < time.Minute {
+			return usagef("--upload-expiry is less than a minute")
+		}
 		to, err := log.logger(p.stderr)
 		if err != nil {
 			return err
@@ -65,7 +71,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 			return errors.Join(err, store.Close())
 		}
 		svc, err := newOrigin(originConfig{
-			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region),
+			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), uploadExpiry: *expiry,
 			domains: domains, clusterSecret: cluster.secret, store: store,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
 		})
@@ -84,6 +90,7 @@ type originConfig struct {
 	regions        []string // of the cluster, known beforehand
 	url, publicURL string   // default: the listener's
 	data           string
+	uploadExpiry   time.Duration // of tus
 	domains        []string
 	clusterSecret  string
 	store          *postgres.Store
@@ -103,6 +110,7 @@ const catalogueSilence = 5 * time.Second
 // newOrigin puts together the S3 endpoint of a region over a disk store.
 func newOrigin(c originConfig) (service, error) {
 	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
+	explicitURL := c.publicURL
 	c.publicURL = cmp.Or(c.publicURL, c.url)
 	id := metadata.TierOrigin + "-" + c.region
 	log := c.to.With("region", c.region, "tier", metadata.TierOrigin, "node", id)
@@ -128,8 +136,18 @@ func newOrigin(c originConfig) (service, error) {
 		Region: c.region, Regions: func() []string { return nodes.regions(regions) }, Domains: c.domains,
 		Log: log, Registry: reg, Observe: count.observe,
 	})
+	boot := newBoot()
+	resumable, err := tus.New(tus.Options{
+		Uploads: uploads, Catalog: c.store, Keys: c.store, ClusterSecret: c.clusterSecret,
+		Region: c.region, Regions: func() []string { return nodes.regions(regions) },
+		Relay:     newRelay(c.store, nodes, c.region, explicitURL, id, c.clusterSecret, c.dial, log),
+		PublicURL: explicitURL, Node: id, Boot: boot, Dir: filepath.Join(c.data, "tus"), Expiry: c.uploadExpiry, Log: log,
+	})
+	if err != nil {
+		return service{}, errors.Join(err, blobs.Close())
+	}
 	node := metadata.Node{
-		ID: id, Boot: newBoot(), Tier: metadata.TierOrigin, Region: c.region, URL: c.url, PublicURL: c.publicURL,
+		ID: id, Boot: boot, Tier: metadata.TierOrigin, Region: c.region, URL: c.url, PublicURL: c.publicURL,
 		BlobBase: "s3://meridian-" + c.region + "/", Version: version, Started: time.Now().UTC(),
 	}
 	var heard atomic.Pointer[time.Time] // of the catalogue
@@ -149,7 +167,7 @@ func newOrigin(c originConfig) (service, error) {
 	}
 	server := httpserve.New(c.listener, httpserve.Options{
 		Name:    "origin of " + c.region,
-		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, ready, api)),
+		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, ready, withTus(resumable, api, c.domains))),
 		Log:     log,
 	})
 	sweeper := sweep.New(sweep.Options{
@@ -171,8 +189,31 @@ func newOrigin(c originConfig) (service, error) {
 				return err
 			}},
 			{server.Name(), server.Run},
+			{"tus of " + c.region, resumable.Run}, // ends first: see there
 		},
 	}, nil
+}
+
+// withTus leaves tus's paths to it, and all else to the S3 endpoint. No bucket
+// is called v1, but where a bucket is the host name the path is a key.
+func withTus(resumable, s3 http.Handler, domains []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := relay.UploadID(r.URL.Path); ok && !s3api.IsVirtualHost(r.Host, domains) {
+			resumable.ServeHTTP(w, r)
+			return
+		}
+		s3.ServeHTTP(w, r)
+	})
+}
+
+// newRelay reaches the tus endpoints of all regions.
+func newRelay(store *postgres.Store, nodes *topology, region, publicURL, node, secret string, dial wan.DialFunc, log *slog.Logger) *relay.Relay {
+	return relay.New(relay.Options{
+		Catalog: store, Nodes: nodes.all, Region: region, PublicURL: publicURL, Secret: secret, Node: node, Log: log,
+		Transport: &http.Transport{
+			DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, ExpectContinueTimeout: time.Second,
+		},
+	})
 }
 
 // originCount counts what cache nodes read at an origin, for its tier of the hit

@@ -24,6 +24,14 @@ const (
 	// RequestNode is the ID of the sending node, for logs.
 	RequestNode = "X-Meridian-Node"
 
+	// RequestUser (path-escaped) and RequestRole are who sent a tus request to
+	// the endpoint that hands it on and has checked that it may be sent.
+	RequestUser = "X-Meridian-User"
+	RequestRole = "X-Meridian-Role"
+
+	// Object is the path of the object that a finished tus upload became, as an
+	// edge or an S3 endpoint has it.
+	Object = "X-Meridian-Object"
 	// Version is, in an answer to a node, the ULID of the version answered.
 	Version = "X-Meridian-Version"
 	// Crc64 is, in an answer of an origin to a node, the decimal CRC-64/NVME of

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -52,6 +53,8 @@ type Options struct {
 	// ClientRegions say in which region clients of a network are, where they do
 	// not say so themselves. Of several networks the smallest counts.
 	ClientRegions map[netip.Prefix]string
+	// Tus takes resumable uploads; there are none where it is nil.
+	Tus Tus
 	// Ready returns nil once the process can do its work, else what it waits
 	// for. Always ready where it is nil.
 	Ready func() error
@@ -67,6 +70,17 @@ type Options struct {
 	Version string
 	// Now is the clock; time.Now where it is nil.
 	Now func() time.Time
+}
+
+// Tus takes resumable uploads and hands them on to the origins.
+type Tus interface {
+	// Headers writes what every answer must have, errors too.
+	Headers(h http.Header)
+	// Describe answers OPTIONS, for whoever asks.
+	Describe(w http.ResponseWriter, r *http.Request)
+	// Serve answers a request of a user who may write; admin says whether the
+	// uploads of others are theirs too.
+	Serve(w http.ResponseWriter, r *http.Request, user string, admin bool)
 }
 
 // Console is a web page at the paths of the API's host that it owns.
@@ -177,6 +191,9 @@ func (a *API) newEngine() error {
 	for _, r := range a.routes() {
 		h := a.handle(r)
 		e.Handle(r.method, r.path, h)
+		if r.path == tusPath { // a preflight may not be redirected
+			e.Handle(r.method, strings.TrimSuffix(tusPath, "/"), h)
+		}
 		if r.method == http.MethodGet {
 			e.Handle(http.MethodHead, r.path, h)
 		}

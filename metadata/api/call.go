@@ -60,6 +60,9 @@ func (a *API) handle(rt route) gin.HandlerFunc {
 		h := gc.Writer.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		if a.opts.Tus != nil && isTus(c.r.URL.Path) {
+			a.opts.Tus.Headers(h)
+		}
 		if err := c.serve(); err != nil {
 			c.fail(err)
 		}

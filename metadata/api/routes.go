@@ -44,6 +44,7 @@ func (r route) queryNames() []string {
 const (
 	tagMedia   = "media"
 	tagBuckets = "buckets"
+	tagUploads = "uploads"
 	tagKeys    = "access keys"
 	tagCluster = "cluster"
 	tagCache   = "cache"
@@ -60,6 +61,9 @@ func (a *API) routes() []route {
 	all = append(all, mediaRoutes()...)
 	all = append(all, adminRoutes()...)
 	all = append(all, cacheRoutes()...)
+	if a.opts.Tus != nil {
+		all = append(all, tusRoutes()...)
+	}
 	all = append(all, a.opsRoutes()...)
 	return all
 }

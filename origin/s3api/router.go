@@ -38,6 +38,12 @@ func targetOf(r *http.Request, domains []string) target {
 	return target{bucket, key}
 }
 
+// IsVirtualHost says whether a Host names a bucket under one of the domains.
+func IsVirtualHost(host string, domains []string) bool {
+	_, ok := virtualBucket(host, domains)
+	return ok
+}
+
 // virtualBucket is the bucket that a virtual-host style request names in its
 // Host. Where one domain lies within another, the longer one counts.
 func virtualBucket(host string, domains []string) (bucket string, ok bool) {
