@@ -118,6 +118,19 @@ need_minio() {
 		die "MinIO could not be built; the tests of the stores need it"
 }
 
+# need_tus_client installs tus-js-client, with which a test of upload/tus uploads.
+# Without Node, or npm's registry, that test is left out.
+need_tus_client() {
+	has_node || { say "tus-js-client is not run: it needs Node 20.19 or newer and npm"; return 0; }
+	client=upload/tus/testdata/js
+	[ $client/node_modules/.package-lock.json -nt $client/package-lock.json ] && return
+	say "installing tus-js-client with npm"
+	log=$(mktemp)
+	(cd $client && npm ci --no-audit --no-fund) >"$log" 2>&1 ||
+		{ tail -n 20 "$log" >&2; say "tus-js-client is not run: npm could not install it (above)"; }
+	rm -f "$log"
+}
+
 # lint VERSION: golangci-lint of exactly that version, on PATH or in bin/.
 where_lint() {
 	for bin in golangci-lint "$(go env GOPATH)/bin/golangci-lint" bin/golangci-lint; do
@@ -129,7 +142,7 @@ where_lint() {
 case "${1:-}" in
 go) need_go ;;
 dev) need_go; need_postgres ;;
-test) need_go; need_postgres; need_tools; need_minio ;;
+test) need_go; need_postgres; need_tools; need_minio; need_tus_client ;;
 lint)
 	need_go
 	where_lint "$2" >/dev/null && exit
