@@ -8,9 +8,10 @@ LINT     := 2.15.0
 FUZZTIME ?= 20s
 BENCH    ?= .
 ARGS     ?=
+TRACES   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help console console-test dev build test test-long race lint fuzz bench e2e clean
+.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits e2e clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,10 @@ fuzz: ## run every fuzz test for FUZZTIME
 bench: ## Go benchmarks, for benchstat (BENCH=regexp)
 	@deploy/install.sh test
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count 6 ./...
+
+bench-hits: ## hit ratios against LRU, S3-FIFO, GDSF, otter, Ristretto and MIN (TRACES=files)
+	@deploy/install.sh go
+	@$(GO) run ./internal/hitbench $(TRACES)
 
 e2e: ## only the tests that start all of Meridian
 	@deploy/install.sh test

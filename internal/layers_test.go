@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/sigv4":     {},
 	"internal/signedurl": {},
 	"internal/wan":       {},
+	"internal/hitbench":  {"edge/cache", "edge/cache/memory", "edge/cache/policy"},
 
 	"metadata":                   {},
 	"metadata/tally":             {"metadata"},
@@ -71,7 +72,7 @@ var layers = map[string][]string{
 var confined = map[string][]string{
 	"github.com/gin-gonic/gin":          {"metadata/api"},
 	"github.com/jackc/pgx/v5":           {"metadata/postgres"},
-	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory"},
+	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory", "internal/hitbench"},
 	"github.com/minio/minio-go/v7":      {"origin/blob/minio"},
 	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws"},
 	"github.com/tus/tusd/v2":            {"upload/tus"},
