@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
@@ -69,6 +70,9 @@ func (c *call) tus() error {
 		// An upload keeps what came before a connection broke, when nobody can
 		// tell yet whether the signed sum holds.
 		return metadata.Invalidf("sign with x-amz-content-sha256: UNSIGNED-PAYLOAD; Upload-Checksum covers the bytes")
+	}
+	if region := cmp.Or(c.r.Header.Get(clientRegion), c.networkRegion()); region != "" {
+		c.r.Header.Set(clientRegion, region)
 	}
 	c.opts.Tus.Serve(c.gin.Writer, c.r, c.who.user, c.who.role == metadata.RoleAdmin)
 	c.gin.Writer.WriteHeaderNow()

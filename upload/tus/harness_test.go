@@ -24,6 +24,7 @@ import (
 	"meridian/metadata"
 	"meridian/metadata/postgres"
 	"meridian/metadata/postgres/pgtest"
+	"meridian/origin/blob"
 	"meridian/origin/blob/disk"
 	"meridian/upload"
 	"meridian/upload/relay"
@@ -43,7 +44,7 @@ const clusterSecret = "the secret of the whole cluster"
 type world struct {
 	*testing.T
 	catalog *postgres.Store
-	stores  map[string]*disk.Store // by region
+	stores  map[string]blob.Store // by region
 	keys    map[string]metadata.AccessKey
 
 	mu    sync.Mutex
@@ -52,7 +53,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, catalog: pgtest.New(t), stores: map[string]*disk.Store{}, keys: map[string]metadata.AccessKey{}}
+	w := &world{T: t, catalog: pgtest.New(t), stores: map[string]blob.Store{}, keys: map[string]metadata.AccessKey{}}
 	for user, role := range map[string]string{
 		"ada": metadata.RoleReadWrite, "bob": metadata.RoleReadWrite, "root": metadata.RoleAdmin, "eve": metadata.RoleReadOnly,
 	} {
@@ -67,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) store(region string) *disk.Store {
+func (w *world) store(region string) blob.Store {
 	w.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()

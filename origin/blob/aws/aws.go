@@ -249,7 +249,7 @@ func (c *client) Complete(ctx context.Context, key, upload string, parts []blob.
 	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &c.bucket, Key: &key, UploadId: &upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: list}, IfNoneMatch: ifAbsent(h),
 	}
-	if h.Checked {
+	if h.Checked && h.Sum != "" {
 		in.ChecksumCRC64NVME, in.ChecksumType = &h.Sum, types.ChecksumTypeFullObject
 	}
 	_, err := c.s3.CompleteMultipartUpload(ctx, in)

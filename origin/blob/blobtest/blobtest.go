@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		"AllOrNothing":              allOrNothing,
 		"WrittenOnce":               writtenOnce,
 		"Missing":                   missing,
+		"EmptyMultipart":            emptyMultipart,
 		"List":                      list,
 		"Metadata":                  metadata,
 		"Multipart":                 multipart,
@@ -550,4 +551,24 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// emptyMultipart makes a blob of one part without a byte, as an upload is that
+// ends before it begins.
+func emptyMultipart(t *testing.T, s blob.Store) {
+	ctx := t.Context()
+	up, err := s.Begin(ctx, "bucket/empty", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.PutPart(ctx, up, 1, 0, bytes.NewReader(nil))
+	if err != nil || p.Size != 0 || p.CRC64 != 0 {
+		t.Fatalf("PutPart = %+v, %v", p, err)
+	}
+	if info, err := s.Complete(ctx, up, []blob.Part{p}); err != nil || info.Size != 0 {
+		t.Fatalf("Complete = %+v, %v", info, err)
+	}
+	if info, err := s.Stat(ctx, "bucket/empty"); err != nil || info.Size != 0 {
+		t.Errorf("Stat = %+v, %v", info, err)
+	}
 }

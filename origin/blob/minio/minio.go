@@ -245,7 +245,7 @@ func (c *client) Complete(ctx context.Context, key, upload string, parts []blob.
 			list[i].ChecksumCRC64NVME = bucket.EncodeSum(p.CRC64)
 		}
 	}
-	if h.Checked {
+	if h.Checked && h.Sum != "" {
 		o.UserMetadata[sumHeader] = h.Sum
 		o.UserMetadata["x-amz-checksum-type"] = "FULL_OBJECT"
 	}
