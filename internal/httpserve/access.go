@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -56,13 +57,21 @@ func Access(log *slog.Logger, lines bool, next http.Handler) http.Handler {
 	})
 }
 
+// routine are the paths that machines ask every few seconds: health checks,
+// Prometheus, the counters of every node. Lines of them would drown all others.
+var routine = []string{"/healthz", "/readyz", "/metrics", "/v1/nodes/push"}
+
 // logRequest leaves the query out: presigned URLs carry signatures in it.
 func logRequest(log *slog.Logger, r *http.Request, rec *recorder, id string, start time.Time) {
 	status := rec.status
 	if status == 0 {
 		status = http.StatusOK
 	}
-	log.LogAttrs(r.Context(), slog.LevelInfo, "request",
+	level := slog.LevelInfo
+	if status < 400 && slices.Contains(routine, r.URL.Path) {
+		level = slog.LevelDebug
+	}
+	log.LogAttrs(r.Context(), level, "request",
 		slog.String("request_id", id),
 		slog.String("method", r.Method),
 		slog.String("host", r.Host),

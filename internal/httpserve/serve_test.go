@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -134,6 +135,22 @@ func TestAccessLogHasNoQueryAndTheRequestIDOfTheAnswer(t *testing.T) {
 	}
 	if !strings.Contains(line, "status=418") {
 		t.Errorf("access log lacks the status: %s", line)
+	}
+}
+
+func TestWhatMachinesAskAllTheTimeIsNotLoggedUnlessItFails(t *testing.T) {
+	t.Parallel()
+	var lines bytes.Buffer
+	h := httpserve.Access(slog.New(slog.NewTextHandler(&lines, nil)), true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "fail" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	for _, target := range []string{"/readyz", "/metrics", "/v1/nodes/push", "/readyz?fail", "/bucket/readyz"} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, target, nil))
+	}
+	if n := strings.Count(lines.String(), "\n"); n != 2 || !strings.Contains(lines.String(), "path=/bucket/readyz") || !strings.Contains(lines.String(), "status=503") {
+		t.Errorf("%d lines: %s", n, lines.String())
 	}
 }
 
