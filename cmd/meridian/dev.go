@@ -53,6 +53,7 @@ type devOptions struct {
 	wan            bool
 	edgeMemory     size
 	regionalMemory size
+	stores         []storeOptions // by region, in the order of devRegions
 	root           rootOptions
 	log            logOptions
 }
@@ -69,6 +70,8 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	s.flags.BoolVar(&o.wan, "wan", false, "add real round-trip delays between the regions")
 	s.flags.TextVar(&o.edgeMemory, "edge-memory", o.edgeMemory, "memory cache `size` of each edge")
 	s.flags.TextVar(&o.regionalMemory, "regional-memory", o.regionalMemory, "memory cache `size` of each regional cache")
+	var stores storeOptions
+	stores.declare(s)
 	o.root.declare(s)
 	o.log.declare(s, false)
 	return func(ctx context.Context, args []string) error {
@@ -77,6 +80,10 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 		}
 		if o.portBase < 1 || o.portBase > 65535-23 {
 			return usagef("--port-base must be between 1 and %d", 65535-23)
+		}
+		var err error
+		if o.stores, err = stores.perRegion(len(devRegions)); err != nil {
+			return err
 		}
 		log, err := o.log.logger(p.stderr)
 		if err != nil {
@@ -189,9 +196,9 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log,
 	}))
 	for i, region := range devRegions {
-		err = errors.Join(err, add(newOrigin(originConfig{
+		err = errors.Join(err, add(newOrigin(ctx, originConfig{
 			listener: listeners[1+i], region: region, regions: devRegions[:], data: filepath.Join(dir.path, "origin", region),
-			domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log,
+			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log,
 		})))
 	}
 	for _, tier := range []struct {

@@ -20,7 +20,6 @@ import (
 	"meridian/metadata/postgres"
 	"meridian/metadata/tally"
 	"meridian/origin"
-	"meridian/origin/blob/disk"
 	"meridian/origin/peer"
 	"meridian/origin/s3api"
 	"meridian/origin/sweep"
@@ -35,8 +34,9 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		address   = s.flags.String("listen", ":9001", "`address` of the S3 endpoint")
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
 		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url)")
-		data      = s.flags.String("data", localDataDir, "`directory` of the blobs")
+		data      = s.flags.String("data", localDataDir, "`directory` of the blobs of --store disk")
 		expiry    = s.flags.Duration("upload-expiry", tus.DefaultExpiry, "how long a resumable upload is kept after its last byte")
+		blobs     storeOptions
 		cluster   clusterOptions
 		database  databaseOptions
 		log       logOptions
@@ -45,11 +45,12 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 	)
 	s.list(&regions, "regions", "`regions` of the cluster, beside those whose nodes have reported")
 	s.list(&domains, "domain", "`domains` under which buckets are host names")
+	blobs.declare(s)
 	cluster.declare(s)
 	database.declare(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check()); err != nil {
+		if err := errors.Join(noArguments(args), blobs.check(), cluster.check()); err != nil {
 			return err
 		}
 		if *region == "" {
@@ -70,8 +71,8 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if err != nil {
 			return errors.Join(err, store.Close())
 		}
-		svc, err := newOrigin(originConfig{
-			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), uploadExpiry: *expiry,
+		svc, err := newOrigin(ctx, originConfig{
+			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry,
 			domains: domains, clusterSecret: cluster.secret, store: store,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
 		})
@@ -89,7 +90,8 @@ type originConfig struct {
 	region         string
 	regions        []string // of the cluster, known beforehand
 	url, publicURL string   // default: the listener's
-	data           string
+	data           string   // of a store on disk
+	blobs          storeOptions
 	uploadExpiry   time.Duration // of tus
 	domains        []string
 	clusterSecret  string
@@ -107,8 +109,8 @@ const uploadAge = 7 * 24 * time.Hour
 // can do nothing without it, counts as ready. It asks every second.
 const catalogueSilence = 5 * time.Second
 
-// newOrigin puts together the S3 endpoint of a region over a disk store.
-func newOrigin(c originConfig) (service, error) {
+// newOrigin puts together the S3 endpoint of a region over its blob store.
+func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
 	explicitURL := c.publicURL
 	c.publicURL = cmp.Or(c.publicURL, c.url)
@@ -116,7 +118,7 @@ func newOrigin(c originConfig) (service, error) {
 	log := c.to.With("region", c.region, "tier", metadata.TierOrigin, "node", id)
 	reg := newRegistry()
 
-	blobs, err := disk.Open(disk.Config{Dir: c.data, Log: log})
+	blobs, err := c.blobs.open(ctx, c.region, c.data, log)
 	if err != nil {
 		return service{}, err
 	}
@@ -148,7 +150,7 @@ func newOrigin(c originConfig) (service, error) {
 	}
 	node := metadata.Node{
 		ID: id, Boot: boot, Tier: metadata.TierOrigin, Region: c.region, URL: c.url, PublicURL: c.publicURL,
-		BlobBase: "s3://meridian-" + c.region + "/", Version: version, Started: time.Now().UTC(),
+		BlobBase: "s3://" + c.blobs.bucketOf(c.region) + "/", Version: version, Started: time.Now().UTC(),
 	}
 	var heard atomic.Pointer[time.Time] // of the catalogue
 	pusher := &tally.Pusher{

@@ -84,6 +84,7 @@ type expecting struct{ *http.Transport }
 func (t expecting) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.ContentLength > small {
 		r = r.Clone(r.Context())
+		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1 // the AWS SDK says none, and then nobody waits
 		r.Header.Set("Expect", "100-continue")
 	}
 	return t.Transport.RoundTrip(r)

@@ -112,7 +112,7 @@ func (s *Store) Complete(ctx context.Context, upload string, parts []blob.Part) 
 	if len(parts) == 0 {
 		return info, fmt.Errorf("complete upload of %s: %w: none is named", key, blob.ErrNoPart)
 	}
-	if info.Size, info.CRC64, err = s.complete(ctx, key, native, parts); err != nil {
+	if info.Size, info.CRC64, err = s.complete(ctx, key, native, parts, true); err != nil {
 		return blob.Info{}, fmt.Errorf("complete upload of %s: %w", key, known(err))
 	}
 	info.Modified = time.Now()
@@ -120,8 +120,9 @@ func (s *Store) Complete(ctx context.Context, upload string, parts []blob.Part) 
 }
 
 // complete is repeated where an answer is lost: if the blob is there and made of
-// these parts, one of the requests has done it.
-func (s *Store) complete(ctx context.Context, key, native string, parts []blob.Part) (size int64, crc uint64, err error) {
+// these parts, one of the requests has done it. again says that there may have
+// been others before this call.
+func (s *Store) complete(ctx context.Context, key, native string, parts []blob.Part, again bool) (size int64, crc uint64, err error) {
 	for _, p := range parts {
 		crc = checksum.CombineCRC64(crc, p.CRC64, p.Size)
 		size += p.Size
@@ -132,12 +133,15 @@ func (s *Store) complete(ctx context.Context, key, native string, parts []blob.P
 	}
 	if err := s.absent(ctx, key); err != nil && !errors.Is(err, blob.ErrExists) {
 		return 0, 0, err
-	} else if err != nil {
+	} else if err != nil && again {
 		return size, crc, s.made(ctx, key, size, parts, err)
+	} else if err != nil {
+		return 0, 0, err
 	}
-	err = s.retryWithin(ctx, slow, func(ctx context.Context, _ int) error {
+	err = s.retryWithin(ctx, slow, func(ctx context.Context, try int) error {
 		err := s.client.Complete(ctx, key, native, parts, h)
-		if e := known(err); errors.Is(e, blob.ErrNoUpload) || errors.Is(e, blob.ErrExists) || errors.Is(e, blob.ErrNoPart) {
+		e := known(err)
+		if (again || try > 0) && (errors.Is(e, blob.ErrNoUpload) || errors.Is(e, blob.ErrExists) || errors.Is(e, blob.ErrNoPart)) {
 			return s.made(ctx, key, size, parts, err)
 		}
 		return err

@@ -288,7 +288,7 @@ func (s *Store) inParts(ctx context.Context, key string, m blob.Meta, fill func(
 		return err
 	})
 	if err == nil {
-		size, crc, err = s.complete(ctx, key, upload, parts)
+		size, crc, err = s.complete(ctx, key, upload, parts, false)
 	}
 	if err != nil {
 		s.abandon(ctx, key, upload)

@@ -202,10 +202,12 @@ func (s *Server) start() error {
 	}
 }
 
+// ready asks for something that only a signed request would get, since MinIO says
+// that it is healthy before it answers those.
 func (s *Server) ready() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/minio/health/ready", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/", nil)
 	if err != nil {
 		return false
 	}
@@ -214,5 +216,5 @@ func (s *Server) ready() bool {
 		return false
 	}
 	_ = res.Body.Close()
-	return res.StatusCode == http.StatusOK
+	return res.StatusCode == http.StatusForbidden
 }
