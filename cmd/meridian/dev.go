@@ -196,10 +196,13 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log,
 	}))
 	for i, region := range devRegions {
-		err = errors.Join(err, add(newOrigin(ctx, originConfig{
+		if err != nil {
+			break // what keeps one store from opening keeps them all
+		}
+		err = add(newOrigin(ctx, originConfig{
 			listener: listeners[1+i], region: region, regions: devRegions[:], data: filepath.Join(dir.path, "origin", region),
 			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log,
-		})))
+		}))
 	}
 	for _, tier := range []struct {
 		name   string

@@ -35,6 +35,9 @@ func (s *Store) start(ctx context.Context, c Config) error {
 	if err == nil {
 		err = s.probe(ctx)
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return explain(err, c)
 	}
