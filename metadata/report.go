@@ -150,6 +150,9 @@ type Reports interface {
 	// Report adds up the counters of a window. ErrInvalid for an unknown group
 	// or a window that is not positive.
 	Report(ctx context.Context, q ReportQuery) (Report, error)
+	// Series tells the same step by step. ErrInvalid for a window or step that
+	// SeriesQuery does not allow.
+	Series(ctx context.Context, q SeriesQuery) (Series, error)
 }
 
 // Report is the hit report, as /v1/cache/report answers it.
@@ -174,6 +177,11 @@ type ReportRow struct {
 	Bucket string `json:"bucket,omitempty"`
 	Class  string `json:"class,omitempty"`
 
+	Figures
+}
+
+// Figures are what the counters of a tier add up to.
+type Figures struct {
 	Requests    int64 `json:"requests"`
 	Hits        int64 `json:"hits"`
 	Misses      int64 `json:"misses"`

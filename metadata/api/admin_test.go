@@ -247,6 +247,26 @@ func TestReportRefusesNonsense(t *testing.T) {
 	}
 }
 
+func TestSeries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const path = "/v1/cache/series?"
+	s := as[metadata.Series](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, path+"window=15m&tier=edge&class=photo", ""))
+	if s.Window != "15m0s" || s.Step != "1m0s" || len(s.Tiers) != 1 || s.Tiers[0].Tier != metadata.TierEdge || len(s.Tiers[0].Points) != 16 {
+		t.Errorf("empty series: %+v", s)
+	}
+	for query, field := range map[string]string{
+		"window=721h": "window", "window=x": "window", "step=1s": "step", "step=90s": "step", "step=25h": "step", "tier=moon": "tier",
+		"class=song": "class", "tiers=edge": "tiers",
+	} {
+		w.refused(w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodGet, path+query, ""), field)
+	}
+	a := w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodGet, path+"window=720h&step=1m", "")
+	if !strings.Contains(string(a.body), "more than 1500 points") {
+		t.Errorf("refusal of too many points: %s", a.body)
+	}
+}
+
 func FuzzWindowAndGroups(f *testing.F) {
 	f.Add("5m", "tier,region")
 	f.Add("1h1ns", " node , class")

@@ -191,6 +191,19 @@ func cacheRoutes() []route {
 			status: http.StatusOK, answer: metadata.Report{}, do: (*call).report,
 		},
 		{
+			method: http.MethodGet, path: "/v1/cache/series", access: readers, tag: tagCache,
+			summary: "The hit report over time: a point for every step of the window, also where there were no requests",
+			query: []param{
+				{"window", "how far back, 1m to 720h, within the time that counters are kept; 1h if not given", schema{"type": "string", "examples": []string{"1h", "168h"}}},
+				{"step", "length of a point, whole minutes up to 24h, at most 1500 in the window; by default one that makes some hundred points", schema{"type": "string", "examples": []string{"1m", "1h"}}},
+				{"tier", "only this tier", oneOf(metadata.TierEdge, metadata.TierRegional, metadata.TierOrigin)},
+				{"region", "only what nodes of this region counted", text()},
+				{"bucket", "only requests for this bucket", text()},
+				{"class", "only requests for this class", oneOf(metadata.ClassPhoto, metadata.ClassVideo, metadata.ClassOther)},
+			},
+			status: http.StatusOK, answer: metadata.Series{}, do: (*call).series,
+		},
+		{
 			method: http.MethodGet, path: "/v1/feed", access: readers | node, stream: true, tag: tagCluster,
 			summary: "Events after a position, server-sent, from now on if none is given; a comment every second",
 			query:   []param{{"after", "position to go on after; 0 is the beginning", text()}},

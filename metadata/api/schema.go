@@ -133,7 +133,7 @@ func enums() map[string][]string {
 		"Bucket.visibility": visibilities, "newBucket.visibility": visibilities,
 		"Bucket.versioning": versionings, "newBucket.versioning": versionings,
 		"AccessKey.role": roles, "newKey.role": roles, "sessionInfo.role": roles,
-		"Node.tier": tiers, "ReportRow.tier": tiers,
+		"Node.tier": tiers, "ReportRow.tier": tiers, "TierSeries.tier": tiers,
 		"Counter.class": {metadata.ClassPhoto, metadata.ClassVideo, metadata.ClassOther},
 	}
 }

@@ -11,12 +11,15 @@ import (
 // Reports checks metadata.Reports.
 func Reports(t *testing.T, open func(t *testing.T) metadata.Store) {
 	for name, test := range map[string]func(*testing.T, metadata.Store){
-		"Empty":        testEmptyReport,
-		"AddsUp":       testReportAddsUp,
-		"Window":       testReportWindow,
-		"GroupsAsked":  testReportGroups,
-		"SharesAddUp":  testReportShares,
-		"LatencyTimes": testReportLatency,
+		"Empty":         testEmptyReport,
+		"AddsUp":        testReportAddsUp,
+		"Window":        testReportWindow,
+		"GroupsAsked":   testReportGroups,
+		"SharesAddUp":   testReportShares,
+		"LatencyTimes":  testReportLatency,
+		"Series":        testSeriesAddsUp,
+		"SeriesSteps":   testSeriesSteps,
+		"SeriesFilters": testSeriesFilters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

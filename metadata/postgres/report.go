@@ -93,9 +93,16 @@ func reportSQL(by map[string]bool) string {
 			columns = append(columns, "'' AS "+c.name)
 		}
 	}
+	return "SELECT " + strings.Join(columns, ", ") + ", " + sumsSQL() + `
+		  FROM cache_minute WHERE minute > $1 GROUP BY 1, 2, 3, 4, 5`
+}
+
+// sumsSQL adds up the numbers of a counter, as scanSums reads them.
+func sumsSQL() string {
+	var sums []string
 	for _, c := range []string{"requests", "hits", "misses", "stale", "revalidated", "pass", "bytes", "hit_bytes",
 		"answered_regional", "answered_origin"} {
-		columns = append(columns, "sum("+c+")::bigint")
+		sums = append(sums, "sum("+c+")::bigint")
 	}
 	// A sum for each bucket of the histogram: an aggregate over whole arrays
 	// would build an array for every row it reads.
@@ -103,8 +110,13 @@ func reportSQL(by map[string]bool) string {
 	for i := range latency {
 		latency[i] = fmt.Sprintf("coalesce(sum(latency[%d]), 0)::bigint", i+1)
 	}
-	return "SELECT " + strings.Join(columns, ", ") + ", ARRAY[" + strings.Join(latency, ", ") + `]
-		  FROM cache_minute WHERE minute > $1 GROUP BY 1, 2, 3, 4, 5`
+	return strings.Join(sums, ", ") + ", ARRAY[" + strings.Join(latency, ", ") + "]"
+}
+
+// scanSums are the places for what sumsSQL selects.
+func scanSums(c *metadata.Counter) []any {
+	return []any{&c.Requests, &c.Hits, &c.Misses, &c.Stale, &c.Revalidated, &c.Pass, &c.Bytes, &c.HitBytes,
+		&c.AnsweredRegional, &c.AnsweredOrigin, &c.Latency}
 }
 
 // cell is the sum of a tier within a combination of groups.
@@ -115,9 +127,7 @@ type cell struct {
 
 func scanCell(row pgx.CollectableRow) (cell, error) {
 	var c cell
-	err := row.Scan(&c.tier, &c.region, &c.node, &c.bucket, &c.class,
-		&c.Requests, &c.Hits, &c.Misses, &c.Stale, &c.Revalidated, &c.Pass, &c.Bytes, &c.HitBytes,
-		&c.AnsweredRegional, &c.AnsweredOrigin, &c.Latency)
+	err := row.Scan(append([]any{&c.tier, &c.region, &c.node, &c.bucket, &c.class}, scanSums(&c.Counter)...)...)
 	return c, err
 }
 
@@ -164,8 +174,7 @@ func reportRows(cells []cell, of func(cell) group, full bool) []metadata.ReportR
 				continue
 			}
 			row := metadata.ReportRow{Tier: tier, Region: g.region, Node: g.node, Bucket: g.bucket, Class: g.class}
-			fillRow(&row, sum[i])
-			row.Share = shares[i]
+			row.Figures = figures(sum[i], shares[i])
 			rows = append(rows, row)
 		}
 	}
@@ -185,16 +194,18 @@ func shares(edge metadata.Counter) [len(tiers)]float64 {
 	}
 }
 
-func fillRow(row *metadata.ReportRow, c metadata.Counter) {
-	row.Requests, row.Hits, row.Misses = c.Requests, c.Hits, c.Misses
-	row.Stale, row.Revalidated, row.Pass = c.Stale, c.Revalidated, c.Pass
-	row.Bytes, row.HitBytes = c.Bytes, c.HitBytes
+func figures(c metadata.Counter, share float64) metadata.Figures {
+	f := metadata.Figures{
+		Requests: c.Requests, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Revalidated: c.Revalidated, Pass: c.Pass,
+		Bytes: c.Bytes, HitBytes: c.HitBytes, Share: share,
+	}
 	if c.Requests > 0 {
-		row.HitRatio = float64(c.Hits+c.Stale+c.Revalidated) / float64(c.Requests)
+		f.HitRatio = float64(c.Hits+c.Stale+c.Revalidated) / float64(c.Requests)
 	}
 	if c.Bytes > 0 {
-		row.ByteHitRatio = float64(c.HitBytes) / float64(c.Bytes)
+		f.ByteHitRatio = float64(c.HitBytes) / float64(c.Bytes)
 	}
-	row.LatencyMS.P50 = c.Latency.Quantile(0.50)
-	row.LatencyMS.P99 = c.Latency.Quantile(0.99)
+	f.LatencyMS.P50 = c.Latency.Quantile(0.50)
+	f.LatencyMS.P99 = c.Latency.Quantile(0.99)
+	return f
 }
