@@ -145,7 +145,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	for path, name := range map[string]string{
 		"/v1/media": "MediaPage", "/v1/media/" + m.ID: "Media", "/v1/media/" + m.ID + "/playback": "Playback",
 		"/v1/buckets": "BucketList", "/v1/buckets/photos": "BucketInfo", "/v1/keys": "KeyList", "/v1/regions": "RegionList",
-		"/v1/nodes": "NodeList", "/v1/purge/" + purge.ID: "PurgeStatus", "/v1/cache/report": "Report", "/v1/cache/series": "Series", "/v1/session": "SessionInfo",
+		"/v1/nodes": "NodeList", "/v1/purge/" + purge.ID: "PurgeStatus", "/v1/cache/report": "Report", "/v1/cache/series": "Series",
+		"/v1/buckets/photos/objects": "ObjectPage", "/v1/buckets/photos/object?key=a.jpg": "Object", "/v1/session": "SessionInfo",
 		"/healthz": "Health",
 	} {
 		var v any

@@ -45,6 +45,7 @@ const (
 	tagMedia   = "media"
 	tagBuckets = "buckets"
 	tagUploads = "uploads"
+	tagObjects = "objects"
 	tagKeys    = "access keys"
 	tagCluster = "cluster"
 	tagCache   = "cache"
@@ -60,6 +61,7 @@ func (a *API) routes() []route {
 	var all []route
 	all = append(all, mediaRoutes()...)
 	all = append(all, adminRoutes()...)
+	all = append(all, objectRoutes()...)
 	all = append(all, cacheRoutes()...)
 	if a.opts.Tus != nil {
 		all = append(all, tusRoutes()...)
@@ -168,6 +170,45 @@ func adminRoutes() []route {
 		{
 			method: http.MethodGet, path: "/v1/nodes", access: readers, tag: tagCluster, summary: "All nodes, live and silent",
 			status: http.StatusOK, answer: nodeList{}, do: (*call).listNodes,
+		},
+	}
+}
+
+func objectRoutes() []route {
+	// Keys may hold anything, also what routers and proxies read in a path: so
+	// they are parameters.
+	named := []param{
+		{"key", "of the object; required", text()},
+		{"version_id", "a version, by its ID or null; the current one if not given", text()},
+	}
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/buckets/:name/objects", access: readers, tag: tagObjects,
+			summary: "List objects by key, or all versions and delete markers",
+			query: []param{
+				{"prefix", "keys that begin with it", text()},
+				{"delimiter", "keys that go on behind it after the prefix are folded into prefixes", schema{"type": "string", "examples": []string{"/"}}},
+				{"versions", "noncurrent versions and delete markers too", schema{"type": "boolean", "default": false}},
+				{"cursor", "next of the page before", text()},
+				{"limit", "objects and prefixes in a page", between(1, maxObjects, defaultObjects)},
+			},
+			status: http.StatusOK, answer: objectPage{}, do: (*call).listObjects,
+		},
+		{
+			method: http.MethodGet, path: "/v1/buckets/:name/object", access: readers, tag: tagObjects,
+			summary: "All that is known of an object: headers, metadata, checksums, and where its bytes are",
+			query:   named, status: http.StatusOK, answer: object{}, do: (*call).getObject,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/buckets/:name/object", access: writers, tag: tagObjects,
+			summary: "Delete an object; in a bucket with versions, put a delete marker over it, or remove the version named",
+			query:   named, status: http.StatusNoContent, do: (*call).deleteObject,
+		},
+		{
+			method: http.MethodPost, path: "/v1/links", access: readers, tag: tagObjects,
+			summary: "URLs of an object on the live edges, the reader's region first; signed where the bucket is private, or a version or download is asked for",
+			body:    newLink{}, headers: []param{{clientRegion, "where the reader is, if the body does not say", text()}},
+			status: http.StatusOK, answer: links{}, errors: []int{http.StatusNotFound}, do: (*call).createLink,
 		},
 	}
 }
