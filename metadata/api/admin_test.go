@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -244,6 +245,51 @@ func TestReportRefusesNonsense(t *testing.T) {
 	r := as[metadata.Report](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, "/v1/cache/report?window=720h", ""))
 	if len(r.Tiers) != 3 || r.Regions == nil || r.Classes == nil {
 		t.Errorf("empty report: %+v", r)
+	}
+}
+
+// How far behind the feed a node is is told where it says so and is heard of.
+func TestNodesBehindTheFeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.Store = silent{o.Store, map[string]bool{"edge-silent": true}} })
+	w.bucket("photos", metadata.Private)
+	before, err := w.store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.object("photos", "a.jpg", "image/jpeg")
+	head, err := w.store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, current, mute := someNode("edge-late", metadata.TierEdge, "europe"), someNode("edge-current", metadata.TierEdge, "europe"), someNode("edge-silent", metadata.TierEdge, "asia")
+	late.Applied, current.Applied, mute.Applied = before, head, before
+	w.nodes(late, current, mute, someNode("origin-europe", metadata.TierOrigin, "europe"))
+	// Nobody is late for an event that an older transaction, of another test
+	// here, still withholds.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if events, err := w.store.Poll(t.Context(), before, 1); err != nil || time.Now().After(deadline) {
+			t.Fatalf("the event of the object is not delivered: %v", err)
+		} else if len(events) > 0 {
+			break
+		}
+	}
+	for _, n := range as[nodeList](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, "/v1/nodes", "")).Nodes {
+		told := n.BehindSeconds != nil
+		switch n.ID {
+		case "edge-late":
+			if !told || *n.BehindSeconds <= 0 || *n.BehindSeconds > 3600 {
+				t.Errorf("a node that is late is told of: %v, behind by %v s", told, *cmp.Or(n.BehindSeconds, new(float64)))
+			}
+		case "edge-current":
+			if !told || *n.BehindSeconds != 0 {
+				t.Errorf("a node that has applied all is told of: %v", told)
+			}
+		default:
+			if told {
+				t.Errorf("%s: behind by %v", n.ID, *n.BehindSeconds)
+			}
+		}
 	}
 }
 

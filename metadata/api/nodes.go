@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,7 +10,16 @@ import (
 )
 
 type nodeList struct {
-	Nodes []metadata.Node `json:"nodes"`
+	Nodes []nodeInfo `json:"nodes"`
+}
+
+type nodeInfo struct {
+	metadata.Node
+	// BehindSeconds is the age of the oldest event that the node has not said to
+	// have applied, and 0 where it has applied all. Nodes say so every 2 s. It is
+	// missing where a node is silent, does not follow the feed, or is behind what
+	// the feed still holds.
+	BehindSeconds *float64 `json:"behind_seconds,omitempty"`
 }
 
 type regionList struct {
@@ -34,10 +44,40 @@ func (c *call) listNodes() error {
 	if err != nil {
 		return err
 	}
-	if nodes == nil {
-		nodes = []metadata.Node{}
+	list := nodeList{Nodes: make([]nodeInfo, len(nodes))}
+	asked := map[metadata.Seq]*float64{} // nodes of a kind are mostly at one place
+	for i, n := range nodes {
+		list.Nodes[i].Node = n
+		if !n.Live || n.Applied.IsZero() {
+			continue
+		}
+		behind, ok := asked[n.Applied]
+		if !ok {
+			if behind, err = c.behind(n.Applied); err != nil {
+				return err
+			}
+			asked[n.Applied] = behind
+		}
+		list.Nodes[i].BehindSeconds = behind
 	}
-	return c.json(http.StatusOK, nodeList{nodes})
+	return c.json(http.StatusOK, list)
+}
+
+// behind is the age of the first event after a place in the feed, in seconds;
+// nil where the feed does not go back as far.
+func (c *call) behind(applied metadata.Seq) (*float64, error) {
+	next, err := c.store.Poll(c.ctx(), applied, 1)
+	if errors.Is(err, metadata.ErrFeedGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	seconds := 0.0
+	if len(next) > 0 {
+		seconds = max(c.now().Sub(next[0].Time).Seconds(), 0)
+	}
+	return &seconds, nil
 }
 
 func (c *call) listRegions() error {
