@@ -62,7 +62,7 @@ func NewHTTPOpener(o HTTPOptions) *HTTPOpener {
 // OpenAt implements Opener. It asks nobody yet; blocks are fetched as they are
 // read.
 func (h *HTTPOpener) OpenAt(ctx context.Context, v metadata.Version) (io.ReaderAt, error) {
-	origins, err := h.origins(ctx, v)
+	origins, _, err := h.origins(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -71,11 +71,11 @@ func (h *HTTPOpener) OpenAt(ctx context.Context, v metadata.Version) (io.ReaderA
 
 // origins are the URLs of the origins, the best first: those that hold the
 // bytes, among them the one of this region, then the others, which can fetch
-// them.
-func (h *HTTPOpener) origins(ctx context.Context, v metadata.Version) ([]string, error) {
+// them. The first so many, holders, hold them.
+func (h *HTTPOpener) origins(ctx context.Context, v metadata.Version) (urls []string, holders int, err error) {
 	nodes, err := h.o.Nodes(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the origins: %w", err)
+		return nil, 0, fmt.Errorf("list the origins: %w", err)
 	}
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n metadata.Node) bool { return n.Tier != metadata.TierOrigin || n.URL == "" })
 	rank := func(n metadata.Node) int {
@@ -91,13 +91,15 @@ func (h *HTTPOpener) origins(ctx context.Context, v metadata.Version) ([]string,
 	}
 	slices.SortStableFunc(nodes, func(a, b metadata.Node) int { return cmp.Compare(rank(a), rank(b)) })
 	if len(nodes) == 0 {
-		return nil, errors.New("no origin is known")
+		return nil, 0, errors.New("no origin is known")
 	}
-	urls := make([]string, len(nodes))
-	for i, n := range nodes {
-		urls[i] = n.URL
+	for _, n := range nodes {
+		urls = append(urls, n.URL)
+		if slices.Contains(v.Regions, n.Region) {
+			holders++
+		}
 	}
-	return urls, nil
+	return urls, holders, nil
 }
 
 // blockReader is a version's bytes. It fetches whole blocks and keeps the last

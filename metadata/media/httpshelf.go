@@ -36,16 +36,20 @@ const (
 	maxReply = 64 << 10
 )
 
-// Put implements Shelf. The origins that hold the bytes are tried first. The
-// bytes go from an origin through here to an origin, and are never all here: a
-// part is streamed, and read again where it has to be put again.
+// Put implements Shelf. An origin of a region that holds the bytes takes it: in
+// another they may not be allowed to lie. They go from an origin through here to
+// an origin, and are never all here: a part is streamed, and read again where it
+// has to be put again.
 func (h *HTTPOpener) Put(ctx context.Context, v metadata.Version, key, contentType string, p faststart.Plan) (Stored, error) {
-	origins, err := h.origins(ctx, v)
+	origins, holders, err := h.origins(ctx, v)
 	if err != nil {
 		return Stored{}, err
 	}
+	if holders == 0 {
+		return Stored{}, fmt.Errorf("no origin is known of the regions that hold the bytes, %v", v.Regions)
+	}
 	var errs []error
-	for i := range origins {
+	for i := range holders {
 		u := &putting{h: h, source: v, key: key, contentType: contentType, plan: p}
 		// The origin that takes it is the first to be read from.
 		u.origins = append([]string{origins[i]}, append(origins[:i:i], origins[i+1:]...)...)
