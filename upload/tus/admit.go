@@ -29,7 +29,7 @@ func (h *Handler) admit(r *http.Request, req *request) (elsewhere bool, err erro
 		return false, invalid("Upload-Metadata must name the bucket")
 	}
 	bucket, err := h.Catalog.Bucket(r.Context(), name)
-	if errors.Is(err, metadata.ErrNoSuchBucket) {
+	if errors.Is(err, metadata.ErrNoSuchBucket) || metadata.IsSystemBucket(name) {
 		return false, refuse(http.StatusNotFound, "no-such-bucket", "there is no bucket %.80q", name)
 	}
 	if err != nil {

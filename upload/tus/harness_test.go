@@ -62,8 +62,10 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.catalog.CreateBucket(t.Context(), metadata.Bucket{Name: "films", Region: "europe", Owner: "root"}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"films", metadata.RenditionBucket} {
+		if _, err := w.catalog.CreateBucket(t.Context(), metadata.Bucket{Name: name, Region: "europe", Owner: "root"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return w
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"meridian/metadata"
 	"meridian/upload/tus"
 )
 
@@ -200,6 +201,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		"a reader":        {"eve", headers{"Upload-Length", "5", "Upload-Metadata", ok}, 403, "read"},
 		"no bucket":       {"ada", headers{"Upload-Length", "5", "Upload-Metadata", meta("key", "a")}, 400, "bucket"},
 		"unknown bucket":  {"ada", headers{"Upload-Length", "5", "Upload-Metadata", meta("bucket", "nope", "key", "a")}, 404, "nope"},
+		"system bucket":   {"ada", headers{"Upload-Length", "5", "Upload-Metadata", meta("bucket", metadata.RenditionBucket, "key", "a")}, 404, "no bucket"},
 		"no key":          {"ada", headers{"Upload-Length", "5", "Upload-Metadata", meta("bucket", "films")}, 400, "filename"},
 		"long key":        {"ada", headers{"Upload-Length", "5", "Upload-Metadata", meta("bucket", "films", "key", strings.Repeat("a", 1025))}, 400, "1025"},
 		"not base64":      {"ada", headers{"Upload-Length", "5", "Upload-Metadata", "bucket films"}, 400, "base64"},
