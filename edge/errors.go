@@ -38,7 +38,7 @@ func errNotReady() *apiError {
 
 func errMethod() *apiError {
 	return &apiError{status: http.StatusMethodNotAllowed, code: "MethodNotAllowed",
-		message: "The specified method is not allowed against this resource.", header: http.Header{"Allow": {"GET, HEAD, PURGE"}}}
+		message: "The specified method is not allowed against this resource.", header: http.Header{"Allow": {"GET, HEAD, OPTIONS, PURGE"}}}
 }
 
 func errInvalid(message string) *apiError {

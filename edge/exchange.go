@@ -10,6 +10,7 @@ import (
 
 	"meridian/edge/fetch"
 	"meridian/edge/purge"
+	"meridian/internal/cors"
 	"meridian/internal/hop"
 	"meridian/metadata"
 	"meridian/metadata/tally"
@@ -67,6 +68,9 @@ func (x *exchange) fail(ctx context.Context, err error) {
 	if e.status >= http.StatusInternalServerError && ctx.Err() == nil {
 		x.n.log.WarnContext(ctx, "request failed", "bucket", x.object.Bucket, "key", x.object.Key, "status", e.status, "err", err)
 	}
+	if !x.caller.node { // an error tells nothing that its reader may not know
+		x.n.corsRules(x.object.Bucket).Actual(x.w.Header(), x.r)
+	}
 	x.headerOut()
 	x.sample.Bytes += writeError(x.w, x.r, e)
 }
@@ -104,7 +108,7 @@ func (x *exchange) serve(ctx context.Context) error {
 	switch x.r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
-		return x.preflight()
+		return x.preflight(ctx)
 	case methodPurge:
 		return x.purge(ctx)
 	default:
@@ -117,6 +121,7 @@ func (x *exchange) serve(ctx context.Context) error {
 		x.readHops(ctx)
 	}
 	x.counted = true
+	x.allowOrigin()
 	return x.answer(ctx)
 }
 
@@ -168,26 +173,42 @@ func (x *exchange) tell(h http.Header) {
 		timing += ", upstream;dur=" + strconv.FormatFloat(float64(x.took.Microseconds())/1000, 'f', 1, 64)
 	}
 	h.Set("Server-Timing", timing)
-	// Whoever has a link may read by it, from whatever page.
-	if x.bucket.Visibility == metadata.PublicRead || x.caller.link {
-		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "ETag, Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Last-Modified, Age, Cache-Status, Server-Timing, x-amz-version-id")
-	}
 }
 
-// preflight tells a browser which requests a page of another origin may make. It
-// allows what reading needs, of anything: whether a page may see the answer is
-// for the answer to say.
-func (x *exchange) preflight() error {
+// allowOrigin lets pages of other origins read the answer, by the rules of the
+// bucket. Where it has none, who has a link may read by it, from whatever page;
+// what was read with somebody's credentials is for their own.
+func (x *exchange) allowOrigin() {
+	rules := x.n.corsRules(x.object.Bucket)
+	if x.caller.node || rules == nil && x.bucket.Visibility != metadata.PublicRead && !x.caller.link {
+		return
+	}
+	rules.Actual(x.w.Header(), x.r)
+}
+
+// preflight tells a browser which requests a page of another origin may make. By
+// default that is all reading: whether a page may see the answer is for the
+// answer to say.
+func (x *exchange) preflight(ctx context.Context) (err error) {
 	if x.r.Header.Get("Origin") == "" || x.r.Header.Get("Access-Control-Request-Method") == "" {
 		return errMethod()
 	}
-	h := x.w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
-	h.Set("Access-Control-Allow-Headers", "Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range, Cache-Control")
-	h.Set("Access-Control-Max-Age", "86400")
-	h.Set("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
+	if x.object, err = parseObject(x.r); err != nil {
+		return err
+	}
+	if _, err := x.n.bucket(ctx, x.object.Bucket); err != nil {
+		return &apiError{status: http.StatusForbidden, code: "AccessForbidden", message: "CORSResponse: Bucket not found"}
+	}
+	rules, h := x.n.corsRules(x.object.Bucket), x.w.Header()
+	switch err := rules.Preflight(h, x.r); {
+	case errors.Is(err, cors.ErrForbidden):
+		return &apiError{status: http.StatusForbidden, code: "AccessForbidden", message: err.Error()}
+	case err != nil:
+		return &apiError{status: http.StatusBadRequest, code: "BadRequest", message: err.Error()}
+	}
+	if rules == nil {
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	}
 	x.headerOut()
 	x.w.WriteHeader(http.StatusNoContent)
 	return nil

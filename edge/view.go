@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"meridian/internal/cors"
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
@@ -26,6 +27,7 @@ type view struct {
 	roles   map[string]string               // by access key
 	nodes   []metadata.Node
 	regions []string
+	cors    map[string]*cors.Config // of the buckets that have one
 }
 
 func newView(s metadata.Snapshot) *view {
@@ -35,9 +37,17 @@ func newView(s metadata.Snapshot) *view {
 		keys:    make(map[sigv4.Scope]metadata.DayKey, len(s.Keys)),
 		roles:   map[string]string{},
 		nodes:   s.Nodes,
+		cors:    map[string]*cors.Config{},
 	}
 	for i := range s.Buckets {
-		v.buckets[s.Buckets[i].Name] = &s.Buckets[i]
+		b := &s.Buckets[i]
+		v.buckets[b.Name] = b
+		// One that cannot be read lets nobody in.
+		if config, err := cors.Parse(b.Config["cors"]); err != nil {
+			v.cors[b.Name] = &cors.Config{}
+		} else if config != nil {
+			v.cors[b.Name] = config
+		}
 	}
 	for _, k := range s.Keys {
 		v.keys[sigv4.Scope{AccessKey: k.AccessKey, Date: k.Date, Region: k.Region}] = k
@@ -131,6 +141,14 @@ func (n *Node) bucket(ctx context.Context, name string) (*metadata.Bucket, error
 		return nil, errNoSuchBucket()
 	}
 	return v.buckets[name], nil
+}
+
+// corsRules are those of a bucket; nil is the default.
+func (n *Node) corsRules(bucket string) *cors.Config {
+	if v := n.view.Load(); v != nil {
+		return v.cors[bucket]
+	}
+	return nil
 }
 
 // signingKey is the sigv4.KeyFunc of the node: its own identity's keys are

@@ -16,6 +16,7 @@ import (
 // not listed may import nothing of ours: whoever adds one decides its place.
 // cmd/... names every implementation and is imported by nobody.
 var layers = map[string][]string{
+	"internal/cors":      {},
 	"internal/hop":       {},
 	"internal/checksum":  {},
 	"internal/httpserve": {},
@@ -51,7 +52,7 @@ var layers = map[string][]string{
 	"origin":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "internal/checksum"},
 	"origin/peer":           {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":          {"origin/blob", "metadata"},
-	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/hop", "internal/httpserve", "internal/sigv4"},
+	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/relay":          {"metadata", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload/tus":            {"upload", "upload/relay", "origin/blob", "metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4"},
@@ -64,7 +65,7 @@ var layers = map[string][]string{
 	"edge/balance":         {"edge/cache"},
 	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/purge":           {"metadata"},
-	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
+	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }
 
 // confined are the libraries that one part alone may know; the rest sees them

@@ -201,10 +201,10 @@ func (a *API) newEngine() error {
 	e.NoRoute(a.handle(route{access: public, do: (*call).elsewhere}))
 	e.NoMethod(a.handle(route{access: public, do: func(*call) error { return errNoMethod }}))
 	a.engine = e
-	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	inner := allowOrigins(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("X-Forwarded-Prefix") // which gin would put into redirects
 		e.ServeHTTP(w, r)
-	})
+	}))
 	withID := httpserve.Access(a.log, a.opts.AccessLog, inner)
 	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if httpserve.RequestID(r.Context()) != "" {

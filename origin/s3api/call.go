@@ -30,6 +30,10 @@ type call struct {
 // is refused without sending it.
 func (c *call) serve() error {
 	c.target = targetOf(c.r, c.opts.Domains)
+	if c.r.Method == http.MethodOptions {
+		return c.preflight()
+	}
+	c.allowOrigin()
 	var err error
 	if c.query, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
 		return because(errInvalidURI, err)

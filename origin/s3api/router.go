@@ -119,8 +119,6 @@ func (rs routes) find(method string, t target, q url.Values) (*operation, error)
 func unroutable(k routeKey) error {
 	switch k.method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete:
-	case http.MethodOptions:
-		return errAccessForbidden
 	default:
 		return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
 	}

@@ -20,6 +20,9 @@ func newRoutes() routes {
 	add(bucket, "PUT", "versioning", "PutBucketVersioning", write, (*call).putBucketVersioning)
 	add(bucket, "GET", "acl", "GetBucketAcl", read, (*call).getBucketACL)
 	add(bucket, "PUT", "acl", "PutBucketAcl", write, (*call).putBucketACL)
+	add(bucket, "GET", "cors", "GetBucketCors", read, (*call).getBucketCORS)
+	add(bucket, "PUT", "cors", "PutBucketCors", write, (*call).putBucketCORS)
+	add(bucket, "DELETE", "cors", "DeleteBucketCors", write, (*call).deleteBucketCORS)
 	add(bucket, "GET", "", "ListObjects", read, (*call).listObjects)
 	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
@@ -54,7 +57,6 @@ func addUnconfigured(add func(s scope, method, selector, name string, a access, 
 		name string
 		code code
 	}{
-		"cors":                {"GetBucketCors", errNoSuchCORS},
 		"encryption":          {"GetBucketEncryption", errServerSideEncryptionNotFound},
 		"lifecycle":           {"GetBucketLifecycleConfiguration", errNoSuchLifecycle},
 		"object-lock":         {"GetObjectLockConfiguration", errObjectLockNotFound},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"meridian/internal/cors"
 	"meridian/internal/hop"
 	"meridian/internal/httpserve"
 	"meridian/metadata"
@@ -95,6 +96,7 @@ type Server struct {
 	routes     routes
 	keys       *recent[string, metadata.AccessKey]
 	versioning *recent[string, string]
+	cors       *recent[string, *cors.Config]
 	metrics    *metrics
 }
 
@@ -119,6 +121,9 @@ func New(o Options) *Server {
 	s.versioning = newRecent(o.Now, func(ctx context.Context, name string) (string, error) {
 		b, err := o.Catalog.Bucket(ctx, name)
 		return b.Versioning, err
+	})
+	s.cors = newRecent(o.Now, func(ctx context.Context, name string) (*cors.Config, error) {
+		return readCORS(ctx, o.Catalog, name)
 	})
 	return s
 }
