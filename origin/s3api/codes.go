@@ -34,6 +34,7 @@ const (
 	errInvalidPart                   code = "InvalidPart"
 	errInvalidPartNumber             code = "InvalidPartNumber"
 	errInvalidPartOrder              code = "InvalidPartOrder"
+	errInvalidPolicyDocument         code = "InvalidPolicyDocument"
 	errInvalidRange                  code = "InvalidRange"
 	errInvalidRequest                code = "InvalidRequest"
 	errInvalidStorageClass           code = "InvalidStorageClass"
@@ -44,6 +45,8 @@ const (
 	errMalformedACL                  code = "MalformedACLError"
 	errMalformedXML                  code = "MalformedXML"
 	errMalformedTrailer              code = "MalformedTrailerError"
+	errMalformedPOST                 code = "MalformedPOSTRequest"
+	errMaxPostPreData                code = "MaxPostPreDataLengthExceeded"
 	errMetadataTooLarge              code = "MetadataTooLarge"
 	errMethodNotAllowed              code = "MethodNotAllowed"
 	errMissingContentLength          code = "MissingContentLength"
@@ -118,6 +121,7 @@ var codeTable = map[code]codeAbout{
 	errInvalidPart:                   {400, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."},
 	errInvalidPartNumber:             {416, "The requested partnumber is not satisfiable"},
 	errInvalidPartOrder:              {400, "The list of parts was not in ascending order. Parts must be ordered by part number."},
+	errInvalidPolicyDocument:         {400, "The content of the form does not meet the conditions specified in the policy document."},
 	errInvalidRange:                  {416, "The requested range is not satisfiable"},
 	errInvalidRequest:                {400, "Invalid Request"},
 	errInvalidStorageClass:           {400, "The storage class you specified is not valid"},
@@ -128,6 +132,8 @@ var codeTable = map[code]codeAbout{
 	errMalformedACL:                  {400, "The XML you provided was not well-formed or did not validate against our published schema"},
 	errMalformedXML:                  {400, "The XML you provided was not well-formed or did not validate against our published schema"},
 	errMalformedTrailer:              {400, "The request contained trailing data that was not well-formed or did not conform to our published schema."},
+	errMalformedPOST:                 {400, "The body of your POST request is not well-formed multipart/form-data."},
+	errMaxPostPreData:                {400, "Your POST request fields preceding the upload file were too large."},
 	errMetadataTooLarge:              {400, "Your metadata headers exceed the maximum allowed metadata size"},
 	errMethodNotAllowed:              {405, "The specified method is not allowed against this resource."},
 	errMissingContentLength:          {411, "You must provide the Content-Length HTTP header."},

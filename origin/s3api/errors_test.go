@@ -114,7 +114,7 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{501, "NotImplemented", "PUT", "/full/key?retention", body, nil},
 		{501, "NotImplemented", "GET", "/full/key?torrent", nil, nil},
 		{501, "NotImplemented", "POST", "/full/key?select&select-type=2", body, nil},
-		{501, "NotImplemented", "POST", "/bkt", body, nil},
+		{400, "InvalidRequest", "POST", "/bkt", body, nil}, // a form is signed by its policy
 		{405, "MethodNotAllowed", "POST", "/full/key", body, nil},
 		{405, "MethodNotAllowed", "PATCH", "/full/key", body, nil},
 		{405, "MethodNotAllowed", "DELETE", "/", nil, nil},

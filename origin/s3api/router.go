@@ -15,6 +15,7 @@ const (
 	readObject access = iota // anonymous, where the bucket is public-read
 	read                     // listings and configuration
 	write
+	signedForm // found out from the body
 )
 
 // operation is one operation of the S3 API.
@@ -123,8 +124,6 @@ func unroutable(k routeKey) error {
 		return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
 	}
 	switch {
-	case k == routeKey{bucket, http.MethodPost, ""}: // a browser's form upload
-		return errNotImplemented
 	case strings.Contains(k.selector, "&"):
 		return badArgument("ResourceType", k.selector, "Conflicting query string parameters: %s", strings.ReplaceAll(k.selector, "&", ", "))
 	case k.selector != "":

@@ -27,6 +27,7 @@ func newRoutes() routes {
 	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
 	add(bucket, "GET", "uploads", "ListMultipartUploads", read, (*call).listUploads)
+	add(bucket, "POST", "", "PostObject", signedForm, (*call).postObject)
 	add(bucket, "POST", "delete", "DeleteObjects", write, (*call).deleteObjects)
 
 	add(object, "GET", "", "GetObject", readObject, (*call).getObject)

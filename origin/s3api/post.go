@@ -1,0 +1,270 @@
+package s3api
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"meridian/internal/checksum"
+	"meridian/internal/sigv4"
+	"meridian/metadata"
+	"meridian/origin"
+)
+
+// postObject takes an upload by an HTML form: its fields are what elsewhere are
+// headers, and a signed policy among them says what they may be. Nothing is kept
+// of the file before all of that has been checked.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html
+func (c *call) postObject() error {
+	switch {
+	case c.auth != nil:
+		return refuse(errInvalidRequest, "A form upload is signed by its policy, not by a header or the query.")
+	case c.r.ContentLength < 0:
+		return errMissingContentLength
+	case c.r.ContentLength > c.opts.MaxObjectSize+maxFormRaw:
+		return refuse(errEntityTooLarge, "").with("ProposedSize", strconv.FormatInt(c.r.ContentLength, 10)).
+			with("MaxSizeAllowed", strconv.FormatInt(c.opts.MaxObjectSize, 10))
+	}
+	sent := &body{Reader: &stallReader{ReadCloser: c.r.Body, ctl: c.w.ctl, stall: c.opts.Stall, metrics: c.w.metrics}, size: -1}
+	f, err := readForm(c.r.Header.Get("Content-Type"), sent)
+	if err != nil {
+		return sent.blame(err)
+	}
+	policy, err := c.admitForm(f)
+	if err != nil {
+		return err
+	}
+	v, err := c.storeForm(f, policy, sent)
+	if err != nil {
+		return err
+	}
+	// What follows the file does not count; a client that is still sending it
+	// would not read the answer.
+	_, _ = io.CopyN(io.Discard, sent, maxFormRaw)
+	return c.answerForm(f, v)
+}
+
+// admitForm finds out who signed the form's policy, and holds the form to it.
+func (c *call) admitForm(f *form) (*postPolicy, error) {
+	if err := c.identifyForm(f); err != nil {
+		return nil, err
+	}
+	c.op = &operation{c.op.name, write, c.op.run}
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	policy, err := parsePolicy(f.fields["policy"])
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := f.fields["bucket"]; ok && b != c.bucket {
+		return nil, badArgument("bucket", asUTF8(b), "The bucket of the form is not that of the URL.")
+	}
+	f.fields["bucket"] = c.bucket
+	return policy, policy.check(f.fields, c.opts.Now())
+}
+
+// identifyForm verifies the policy's signature and sets c.who. A form without
+// one is anonymous, and nobody writes anonymously.
+func (c *call) identifyForm(f *form) error {
+	if f.fields["awsaccesskeyid"] != "" || f.fields["signature"] != "" {
+		return refuse(errInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+	}
+	needed := []string{"policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"}
+	found := 0
+	for _, name := range needed {
+		if f.fields[name] != "" {
+			found++
+		}
+	}
+	if found == 0 {
+		return errAccessDenied
+	}
+	for _, name := range needed {
+		if f.fields[name] == "" {
+			return badArgument(name, "", "Bucket POST must contain a field named '%s'.  If it is specified, please check the order of the fields.", name)
+		}
+	}
+	if alg := f.fields["x-amz-algorithm"]; alg != "AWS4-HMAC-SHA256" {
+		return badArgument("x-amz-algorithm", asUTF8(alg), "x-amz-algorithm only supports \"AWS4-HMAC-SHA256\"")
+	}
+	if f.fields["x-amz-security-token"] != "" {
+		return errInvalidToken // there are no temporary credentials
+	}
+	var who identity
+	v := sigv4.Verifier{
+		Regions: c.opts.Regions(), Now: c.opts.Now,
+		Keys: func(ctx context.Context, s sigv4.Scope) (key []byte, err error) {
+			var secret string
+			if who, secret, err = c.secret(ctx, s.AccessKey); err != nil {
+				return nil, err
+			}
+			return sigv4.DeriveKey(secret, s.Date, s.Region, s.Service), nil
+		},
+	}
+	_, err := v.VerifyPolicy(c.r.Context(), f.fields["x-amz-credential"], f.fields["x-amz-date"], f.fields["policy"], f.fields["x-amz-signature"])
+	if err != nil {
+		return fmt.Errorf("verify policy: %w", err)
+	}
+	c.who = who
+	return nil
+}
+
+// storeForm puts the file as a PUT with the form's fields as headers would.
+func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Version, error) {
+	if c.key = f.fields["key"]; c.key == "" {
+		return metadata.Version{}, badArgument("key", "", "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
+	}
+	if err := checkKey(c.key); err != nil {
+		return metadata.Version{}, err
+	}
+	h := f.header()
+	if xmlTags := f.fields["tagging"]; xmlTags != "" {
+		tags, err := formTags(xmlTags)
+		if err != nil {
+			return metadata.Version{}, err
+		}
+		h.Set("X-Amz-Tagging", tags)
+	}
+	r := *c.r
+	r.Header = h
+	c.r = &r
+	v, err := c.template()
+	if err != nil {
+		return v, err
+	}
+	d, err := c.readDigest()
+	if err != nil {
+		return v, err
+	}
+	bucket, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if err != nil {
+		return v, err
+	}
+	if err := c.checkObjectACL(&bucket); err != nil {
+		return v, err
+	}
+	file := &postFile{Reader: f.file, policy: policy, most: c.opts.MaxObjectSize}
+	v.ChecksumType = fullObject
+	put, err := c.opts.Objects.Put(c.r.Context(), origin.PutInput{
+		Template: v, Body: file, Size: -1, Bucket: &bucket, Algorithms: d.algorithms(checksum.CRC64NVME),
+		Verify: func(sums map[string]string) error {
+			if err := policy.allowSize(file.n, true); err != nil {
+				return err
+			}
+			return d.verify(sums)
+		},
+	})
+	switch {
+	case err == nil:
+		c.writeNewVersion(&put, &bucket)
+	case file.err != nil:
+		err = file.err
+	default:
+		err = sent.blame(err)
+	}
+	return put, err
+}
+
+// formTags turns the XML of a form's tagging into what x-amz-tagging holds.
+func formTags(text string) (string, error) {
+	var t struct {
+		XMLName xml.Name `xml:"Tagging"`
+		Tags    []struct {
+			Key   string `xml:"Key"`
+			Value string `xml:"Value"`
+		} `xml:"TagSet>Tag"`
+	}
+	if err := parseXML([]byte(text), "Tagging", &t); err != nil {
+		return "", err
+	}
+	q := url.Values{}
+	for _, tag := range t.Tags {
+		q.Add(tag.Key, tag.Value)
+	}
+	return q.Encode(), nil
+}
+
+// postFile is the file of a form, which ends with an error beyond what the
+// policy allows. The error is kept, since stores do not all pass it on.
+type postFile struct {
+	io.Reader
+	policy *postPolicy
+	most   int64
+	n      int64
+	err    error
+}
+
+func (p *postFile) Read(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	n, err := p.Reader.Read(b)
+	p.n += int64(n)
+	if p.err = p.policy.allowSize(p.n, false); p.err == nil && p.n > p.most {
+		p.err = refuse(errEntityTooLarge, "").with("MaxSizeAllowed", strconv.FormatInt(p.most, 10))
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = because(errIncompleteBody, err)
+	}
+	return n, err
+}
+
+// answerForm tells of the object in the way that the form asks for.
+func (c *call) answerForm(f *form, v metadata.Version) error {
+	h := c.w.Header()
+	h["ETag"] = []string{quote(v.ETag)}
+	h.Set("Location", c.objectLocation())
+	to := f.fields["success_action_redirect"]
+	if to == "" {
+		to = f.fields["redirect"]
+	}
+	if u, err := url.Parse(to); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		q := u.Query()
+		q.Set("bucket", c.bucket)
+		q.Set("key", c.key)
+		q.Set("etag", quote(v.ETag))
+		u.RawQuery = q.Encode()
+		h.Set("Location", u.String())
+		c.w.WriteHeader(http.StatusSeeOther)
+		return nil
+	}
+	switch f.fields["success_action_status"] {
+	case "200":
+		h.Set("Content-Length", "0")
+		c.w.WriteHeader(http.StatusOK)
+	case "201":
+		d := &document{root: "PostResponse"}
+		d.buf.WriteString(xmlHeader + "<PostResponse>")
+		d.elem("Location", c.objectLocation())
+		d.elem("Bucket", c.bucket)
+		d.elem("Key", c.key)
+		d.etag(v.ETag)
+		return c.w.send(http.StatusCreated, d.bytes())
+	default:
+		c.w.WriteHeader(http.StatusNoContent)
+	}
+	return nil
+}
+
+// objectLocation is the URL of the object at this endpoint; the request's own is
+// that of the bucket.
+func (c *call) objectLocation() string {
+	u := url.URL{Scheme: "http", Host: c.r.Host, Path: "/" + c.bucket + "/" + c.key}
+	if c.r.TLS != nil {
+		u.Scheme = "https"
+	}
+	if _, virtual := virtualBucket(c.r.Host, c.opts.Domains); virtual {
+		u.Path = "/" + c.key
+	}
+	return u.String()
+}
