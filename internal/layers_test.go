@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"metadata/media/faststart":   {},
 	"metadata/media/probe":       {"metadata"},
 	"metadata/admit":             {"metadata", "metadata/media/probe"},
-	"metadata/api":               {"metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
+	"metadata/api":               {"metadata", "metadata/admit", "metadata/media/probe", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
 	"console": {},
 
@@ -54,6 +54,7 @@ var layers = map[string][]string{
 	"origin/sweep":          {"origin/blob", "metadata"},
 	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
+	"upload/presign":        {"metadata"},
 	"upload/relay":          {"metadata", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload/tus":            {"upload", "upload/relay", "origin/blob", "metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4"},
 
@@ -75,7 +76,7 @@ var confined = map[string][]string{
 	"github.com/jackc/pgx/v5":           {"metadata/postgres"},
 	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory", "internal/hitbench"},
 	"github.com/minio/minio-go/v7":      {"origin/blob/minio"},
-	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws"},
+	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws", "upload/presign"},
 	"github.com/tus/tusd/v2":            {"upload/tus"},
 	"go.yaml.in/yaml/v3":                {"cmd/meridian"},
 }

@@ -160,6 +160,9 @@ type metadataConfig struct {
 // maintainEvery is how often partitions are made and what has aged is removed.
 const maintainEvery = 10 * time.Minute
 
+// originTimeout bounds a request about an upload: the API gives up first.
+const originTimeout = 30 * time.Second
+
 // newMetadata puts together the API and the workers beside it.
 func newMetadata(c metadataConfig) (service, error) {
 	log := c.to.With("region", c.region, "role", "metadata")
@@ -179,6 +182,7 @@ func newMetadata(c metadataConfig) (service, error) {
 		TrustedProxies: c.trusted, ClientRegions: c.clients, Distances: c.distances, Console: page,
 		Tus:   newRelay(c.store, nodes, c.region, c.publicURL, "metadata-"+c.region, c.clusterSecret, c.dial, log),
 		Ready: ready, Log: log, Registry: reg, Version: version,
+		Origins: &http.Client{Timeout: originTimeout, Transport: &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
 	})
 	if err != nil {
 		return service{}, err

@@ -23,8 +23,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"meridian/internal/httpserve"
+	"meridian/internal/seal"
 	"meridian/internal/signedurl"
 	"meridian/metadata"
+	"meridian/upload/presign"
 )
 
 // Options describe an API. Store, ClusterSecret and Region are required.
@@ -55,6 +57,8 @@ type Options struct {
 	ClientRegions map[netip.Prefix]string
 	// Tus takes resumable uploads; there are none where it is nil.
 	Tus Tus
+	// Origins asks origins about uploads; http.DefaultClient does where it is nil.
+	Origins *http.Client
 	// Ready returns nil once the process can do its work, else what it waits
 	// for. Always ready where it is nil.
 	Ready func() error
@@ -91,22 +95,24 @@ type Console interface {
 
 // API answers requests. Its Run must run beside it.
 type API struct {
-	opts     Options
-	store    metadata.Store
-	log      *slog.Logger
-	now      func() time.Time
-	engine   *gin.Engine
-	handler  http.Handler
-	ops      http.Handler
-	sessions *sessions
-	attempts *attempts
-	origins  *http.CrossOriginProtection
-	signer   *signedurl.Signer
-	hub      *hub
-	metrics  *metrics
-	openapi  []byte
-	secure   bool // browsers reach us by TLS alone
-	stall    time.Duration
+	opts      Options
+	store     metadata.Store
+	log       *slog.Logger
+	now       func() time.Time
+	engine    *gin.Engine
+	handler   http.Handler
+	ops       http.Handler
+	sessions  *sessions
+	attempts  *attempts
+	origins   *http.CrossOriginProtection
+	signer    *signedurl.Signer
+	tickets   *seal.Sealer // of uploads
+	presigner *presign.Client
+	hub       *hub
+	metrics   *metrics
+	openapi   []byte
+	secure    bool // browsers reach us by TLS alone
+	stall     time.Duration
 }
 
 var _ http.Handler = (*API)(nil)
@@ -130,6 +136,9 @@ func New(o Options) (*API, error) {
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
 	}
+	if o.Origins == nil {
+		o.Origins = http.DefaultClient
+	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -146,7 +155,11 @@ func New(o Options) (*API, error) {
 		stall:    feedStall,
 	}
 	a.hub = newHub(o.Store, o.Log, a.metrics)
+	a.presigner = presign.New(o.Origins)
 	var err error
+	if a.tickets, err = newTicketSealer(o.ClusterSecret); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
 	if a.sessions, err = newSessions(o.ClusterSecret, o.Now); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}

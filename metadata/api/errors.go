@@ -12,6 +12,7 @@ import (
 	"meridian/internal/httpserve"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
+	"meridian/upload/presign"
 )
 
 // Problem is the body of every error answer (RFC 9457).
@@ -43,6 +44,9 @@ var (
 	errNoObject     = errors.New("the object has not arrived yet")
 	errNotMedia     = errors.New("neither photo nor video")
 	errNoSuchRegion = errors.New("no such region")
+	errIncomplete   = errors.New("the upload is not complete")
+	errDiffers      = errors.New("what arrived is not what was announced")
+	errComplete     = errors.New("the upload is complete")
 	errBody         = errors.New("request body could not be read")
 	errSystemBucket = errors.New("this bucket is the system's own")
 )
@@ -97,6 +101,10 @@ func problemKinds() []problemKind {
 		{errTooLarge, http.StatusRequestEntityTooLarge, "too-large", "Request body too large"},
 		{errContentType, http.StatusUnsupportedMediaType, "not-json", "Unsupported media type"},
 		{errNoObject, http.StatusConflict, "no-object-yet", "Object has not arrived yet"},
+		{errIncomplete, http.StatusConflict, "upload-incomplete", "Upload is not complete"},
+		{errDiffers, http.StatusUnprocessableEntity, "upload-differs", "What arrived is not what was announced"},
+		{errComplete, http.StatusConflict, "upload-complete", "Upload is complete"},
+		{presign.ErrUnavailable, http.StatusServiceUnavailable, "origin-unavailable", "Origin cannot be reached"},
 		{errNotMedia, http.StatusUnprocessableEntity, "not-media", "Neither photo nor video"},
 		{errNoSuchRegion, http.StatusNotFound, "no-such-region", "No such region"},
 		{errBody, http.StatusBadRequest, "incomplete-body", "Request body could not be read"},
@@ -130,9 +138,25 @@ func problemKinds() []problemKind {
 	}
 }
 
+// uploadRefused tells of an answer of an origin that refuses an upload, in the
+// words of S3.
+func uploadRefused(err error) (Problem, bool) {
+	var refused *presign.RefusedError
+	if !errors.As(err, &refused) {
+		return Problem{}, false
+	}
+	return Problem{
+		Type: "urn:meridian:problem:upload-refused", Title: "Upload was refused by the origin",
+		Status: http.StatusUnprocessableEntity, Detail: refused.Error(),
+	}, true
+}
+
 // problemOf turns any error into what the client is told. What is not in the
 // table is nobody's business but the log's.
 func problemOf(err error) (p Problem, known bool) {
+	if p, ok := uploadRefused(err); ok {
+		return p, true
+	}
 	for _, k := range problemKinds() {
 		if !errors.Is(err, k.err) {
 			continue
@@ -142,7 +166,7 @@ func problemOf(err error) (p Problem, known bool) {
 		if errors.As(err, &fields) {
 			p.Errors = fields
 		}
-		if k.status == http.StatusServiceUnavailable {
+		if k.status == http.StatusServiceUnavailable && k.name != "origin-unavailable" {
 			p.Detail = "The catalogue did not answer in time; try again."
 		}
 		return p, true

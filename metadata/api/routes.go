@@ -43,8 +43,8 @@ func (r route) queryNames() []string {
 
 const (
 	tagMedia   = "media"
-	tagBuckets = "buckets"
 	tagUploads = "uploads"
+	tagBuckets = "buckets"
 	tagObjects = "objects"
 	tagKeys    = "access keys"
 	tagCluster = "cluster"
@@ -60,6 +60,7 @@ const maxPush = 64 << 20
 func (a *API) routes() []route {
 	var all []route
 	all = append(all, mediaRoutes()...)
+	all = append(all, uploadRoutes()...)
 	all = append(all, adminRoutes()...)
 	all = append(all, objectRoutes()...)
 	all = append(all, cacheRoutes()...)
@@ -115,6 +116,36 @@ func mediaRoutes() []route {
 			},
 			headers: []param{{clientRegion, "where the client is, if the parameter does not say", text()}},
 			status:  http.StatusOK, answer: playback{}, errors: []int{http.StatusConflict}, do: (*call).getPlayback,
+		},
+	}
+}
+
+func uploadRoutes() []route {
+	regionHeader := []param{{clientRegion, "where the client is, if the body does not say", text()}}
+	return []route{
+		{
+			method: http.MethodPost, path: "/v1/uploads", access: writers, tag: tagUploads,
+			summary: "Begin an upload straight to the nearest origin: presigned requests for the whole object or its parts",
+			body:    newUpload{}, headers: regionHeader, status: http.StatusCreated, answer: uploadInfo{},
+			errors: []int{http.StatusNotFound, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+			do:     (*call).createUpload,
+		},
+		{
+			method: http.MethodGet, path: "/v1/uploads/:id", access: writers, tag: tagUploads,
+			summary: "What of an upload has arrived, and requests for what has not",
+			query:   []param{{"after", "requests for parts behind this one", between(0, maxParts, 0)}},
+			status:  http.StatusOK, answer: uploadInfo{}, errors: []int{http.StatusServiceUnavailable}, do: (*call).getUpload,
+		},
+		{
+			method: http.MethodPost, path: "/v1/uploads/:id/complete", access: writers, tag: tagUploads,
+			summary: "Complete an upload: verified against what was announced; may be repeated. The body may be left out",
+			body:    uploadDone{}, status: http.StatusOK, answer: uploadInfo{},
+			errors: []int{http.StatusNotFound, http.StatusForbidden, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+			do:     (*call).completeUpload,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/uploads/:id", access: writers, tag: tagUploads, summary: "Give an upload up",
+			status: http.StatusNoContent, errors: []int{http.StatusConflict, http.StatusServiceUnavailable}, do: (*call).abortUpload,
 		},
 	}
 }

@@ -132,6 +132,7 @@ func enums() map[string][]string {
 		"Media.kind": kinds, "Media.state": states, "newMedia.kind": kinds, "playback.kind": kinds, "playback.state": states,
 		"Bucket.visibility": visibilities, "newBucket.visibility": visibilities,
 		"Bucket.versioning": versionings, "newBucket.versioning": versionings,
+		"uploadInfo.state": {uploadPending, uploadComplete}, "uploadInfo.method": {methodPut, methodMultipart},
 		"AccessKey.role": roles, "newKey.role": roles, "sessionInfo.role": roles,
 		"Node.tier": tiers, "ReportRow.tier": tiers, "TierSeries.tier": tiers,
 		"Counter.class": {metadata.ClassPhoto, metadata.ClassVideo, metadata.ClassOther},
