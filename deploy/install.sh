@@ -59,6 +59,7 @@ need_tools() {
 	missing=
 	command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev" # the race detector needs cgo
 	command -v ffmpeg >/dev/null 2>&1 || missing="$missing ffmpeg"     # makes the test clips
+	command -v curl >/dev/null 2>&1 || missing="$missing curl"         # what deploy/demo.sh uploads with
 	command -v chromium >/dev/null 2>&1 || missing="$missing chromium" # looks at the console
 	# shellcheck disable=SC2086
 	apt $missing
