@@ -1,4 +1,4 @@
-import { CloudUpload, Images, Network, type LucideIcon } from 'lucide-react';
+import { CloudUpload, Database, Eraser, Gauge, Images, KeyRound, Network, type LucideIcon } from 'lucide-react';
 import { lazy, type ComponentType } from 'react';
 import type { Role } from './lib/types';
 import { UploadCount } from './upload/UploadCount';
@@ -33,6 +33,26 @@ export const routes: PageRoute[] = [
     path: '/upload',
     page: lazy(() => import('./pages/Upload')),
     nav: { group: 'Library', label: 'Upload', icon: CloudUpload, href: '/upload', bar: true, count: UploadCount, roles: ['admin', 'readwrite'] },
+  },
+  {
+    path: '/objects/:bucket?',
+    page: lazy(() => import('./pages/Objects')),
+    nav: { group: 'Library', label: 'Objects', icon: Database, href: '/objects' },
+  },
+  {
+    path: '/cache',
+    page: lazy(() => import('./pages/Cache')),
+    nav: { group: 'Delivery', label: 'Cache', icon: Gauge, href: '/cache', bar: true },
+  },
+  {
+    path: '/purge',
+    page: lazy(() => import('./pages/Purge')),
+    nav: { group: 'Delivery', label: 'Purge', icon: Eraser, href: '/purge', roles: ['admin', 'readwrite'] },
+  },
+  {
+    path: '/keys',
+    page: lazy(() => import('./pages/Keys')),
+    nav: { group: 'Administration', label: 'Access keys', icon: KeyRound, href: '/keys', roles: ['admin'] },
   },
   {
     path: '/nodes',

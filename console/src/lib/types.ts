@@ -90,8 +90,12 @@ export interface ClusterNode {
   public_url: string;
   blob_base?: string;
   version: string;
+  /** Missing where all is well. */
+  state?: 'impaired' | 'draining';
   started: string;
   applied: string;
   last_seen: string;
   live: boolean;
+  /** Age of the oldest event it has not said to have applied; missing where it is silent or does not say. */
+  behind_seconds?: number;
 }
