@@ -77,6 +77,20 @@ export interface Region {
   edges: string[];
   nodes: Partial<Record<Tier, number>>;
   live_nodes: Partial<Record<Tier, number>>;
+  /** What the region has yet to copy from others. */
+  replication?: Replication;
+}
+
+export interface Replication {
+  /** Waiting, those being copied among them. */
+  objects: number;
+  bytes: number;
+  /** When the oldest of them was written. */
+  oldest?: string;
+  /** Those whose last try failed, and the latest reason. */
+  failing: number;
+  last_error?: string;
+  failed_at?: string;
 }
 
 export type Tier = 'edge' | 'regional' | 'origin';

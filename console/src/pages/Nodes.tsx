@@ -1,8 +1,8 @@
 import { Network } from 'lucide-react';
 import { useTitle } from '../lib/hooks';
-import { ago, plural } from '../lib/format';
+import { ago, bytes, plural, span } from '../lib/format';
 import { useNodes, useRegions } from '../lib/queries';
-import type { ClusterNode, Region, Tier } from '../lib/types';
+import type { ClusterNode, Region, Replication, Tier } from '../lib/types';
 import { Badge, Empty, Failure, PageHead, Skeleton } from '../ui/ui';
 import './nodes.css';
 
@@ -80,6 +80,30 @@ function RegionCard({ region, nodes }: { region: Region; nodes: ClusterNode[] })
             )),
         )}
       </ul>
+      {region.replication && <Copies of={region.replication} />}
     </section>
+  );
+}
+
+/** Copies says what a region has yet to copy from others, and what keeps it. */
+function Copies({ of: r }: { of: Replication }) {
+  const age = r.oldest ? span((Date.now() - Date.parse(r.oldest)) / 1000) : '';
+  return (
+    <div className="copies small">
+      {r.objects === 0 ? (
+        <span className="muted">All copies are here</span>
+      ) : (
+        <span>
+          {plural(r.objects, 'copy', 'copies')} to come, {bytes(r.bytes)}
+          {age && <span className="muted">, the oldest for {age}</span>}
+        </span>
+      )}
+      {r.failing > 0 && (
+        <p className="wrong">
+          {plural(r.failing, 'copy', 'copies')} failed and will be tried again
+          {r.failed_at && `, last ${ago(r.failed_at)}`}: <span className="break">{r.last_error}</span>
+        </p>
+      )}
+    </div>
   );
 }
