@@ -7,7 +7,7 @@ import { useKeys, useTitle } from '../lib/hooks';
 import { galleryPath, titleOf, useMediaItem, usePlayback, type Filter } from '../lib/media';
 import { useSession } from '../lib/session';
 import type { Media } from '../lib/types';
-import { Confirm, Failure, IconButton, join, Spinner, useToast } from '../ui/ui';
+import { Button, Confirm, Failure, IconButton, join, Spinner, useToast } from '../ui/ui';
 import { Details } from './Details';
 import { Photo } from './Photo';
 import { Player } from './Player';
@@ -37,8 +37,6 @@ export function Viewer({ id, list, filter, onEnd }: { id: string; list: Media[];
 
   useEffect(() => {
     box.current?.focus();
-    document.body.classList.add('viewing');
-    return () => document.body.classList.remove('viewing');
   }, []);
   useEffect(() => {
     if (at >= 0 && at >= list.length - 3) onEnd();
@@ -69,18 +67,27 @@ export function Viewer({ id, list, filter, onEnd }: { id: string; list: Media[];
   };
 
   return (
-    <div className={join('viewer', panel && 'with-panel')} role="dialog" aria-modal aria-label={media ? titleOf(media) : 'Photo or video'} tabIndex={-1} ref={box}>
+    <div className={join('viewer', panel && media && 'with-panel')} role="dialog" aria-modal aria-label={media ? titleOf(media) : 'Photo or video'} tabIndex={-1} ref={box}>
       <header className="viewer-bar">
         <IconButton icon={ArrowLeft} label="Back to the gallery (Esc)" onClick={close} />
         <span className="truncate title">{media && titleOf(media)}</span>
         {media && <IconButton icon={Link2} label="Share (s)" onClick={() => setDialog('share')} />}
         {media && canWrite && <IconButton icon={Trash2} label="Delete (Del)" onClick={() => setDialog('delete')} />}
-        <IconButton icon={panel ? PanelRightClose : Info} label={panel ? 'Hide the details (i)' : 'Show the details (i)'} aria-pressed={panel} onClick={() => setPanel(!panel)} />
+        {media && <IconButton icon={panel ? PanelRightClose : Info} label={panel ? 'Hide the details (i)' : 'Show the details (i)'} aria-pressed={panel} onClick={() => setPanel(!panel)} />}
       </header>
       <div className="stage">
         {error && !media && (
           <div className="stage-note">
-            <Failure error={error} again={() => void refetch()} />
+            {error instanceof ApiError && error.status === 404 ? (
+              <>
+                <p>There is no such photo or video. It may have been deleted, or replaced by a newer one.</p>
+                <Button slim onClick={close}>
+                  Back to the gallery
+                </Button>
+              </>
+            ) : (
+              <Failure error={error} again={() => void refetch()} />
+            )}
           </div>
         )}
         {!error && !media && <Spinner label="Loading" />}

@@ -208,6 +208,8 @@ export function Dialog({ title, onClose, wide, className, children }: { title: s
   useEffect(() => {
     const before = document.activeElement;
     ref.current?.showModal();
+    // Not on the button that closes it, which comes first.
+    ref.current?.querySelector<HTMLElement>('.content :is(input:not([readonly]), select, textarea, button, a)')?.focus();
     return () => {
       if (before instanceof HTMLElement) before.focus();
     };
