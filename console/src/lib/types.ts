@@ -47,6 +47,10 @@ export interface MediaPage {
 export interface PlaybackSource {
   region: string;
   node: string;
+  /** The object itself, or what was made of it to begin faster. */
+  kind: 'original' | 'faststart';
+  content_type: string;
+  size: number;
   url: string;
 }
 
@@ -55,7 +59,7 @@ export interface Playback {
   kind: Kind;
   state: MediaState;
   content_type: string;
-  /** Missing where the bucket is public: then the URLs do not expire. */
+  /** When the signed ones of the URLs end; missing where none is. */
   expires?: string;
   sources: PlaybackSource[];
 }

@@ -24,9 +24,9 @@ export function ShareDialog({ media: m, onClose }: { media: Media; onClose: () =
     staleTime: Infinity,
     placeholderData: (before) => before,
   });
-  const sources = link.data?.sources ?? [];
+  const sources = link.data?.sources.filter((s) => s.kind === 'original') ?? [];
   const source = sources.find((s) => s.node === node) ?? sources[0];
-  const isPublic = link.data && !link.data.expires;
+  const isPublic = source !== undefined && !new URL(source.url).searchParams.has('sig');
   return (
     <Dialog title={`Share ${titleOf(m)}`} onClose={onClose}>
       {link.error && <Failure error={link.error} again={() => void link.refetch()} />}
@@ -54,7 +54,7 @@ export function ShareDialog({ media: m, onClose }: { media: Media; onClose: () =
             <input className="input mono" readOnly value={source.url} aria-label="Link" onFocus={(e) => e.currentTarget.select()} />
             <CopyButton text={source.url} label="Copy link" look="primary" />
           </div>
-          <p className="small muted">{link.data?.expires ? `Whoever has the link can see this ${m.kind} until ${dateTime(link.data.expires)}, without a key.` : `The bucket ${m.bucket} is public: the link works for everybody, and does not expire.`}</p>
+          <p className="small muted">{!isPublic && link.data?.expires ? `Whoever has the link can see this ${m.kind} until ${dateTime(link.data.expires)}, without a key.` : `The bucket ${m.bucket} is public: the link works for everybody, and does not expire.`}</p>
         </>
       )}
     </Dialog>

@@ -1,12 +1,12 @@
 import { useQueryClient } from '@tanstack/react-query';
-import { ArrowLeft, ChevronLeft, ChevronRight, Info, Link2, PanelRightClose, Trash2 } from 'lucide-react';
+import { ArrowLeft, ChevronLeft, ChevronRight, Download, Info, Link2, PanelRightClose, Trash2 } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { useLocation } from 'wouter';
-import { ApiError, del } from '../lib/api';
+import { ApiError, del, get, words } from '../lib/api';
 import { useKeys, useTitle } from '../lib/hooks';
 import { galleryPath, titleOf, useMediaItem, usePlayback, type Filter } from '../lib/media';
 import { useSession } from '../lib/session';
-import type { Media } from '../lib/types';
+import type { Media, Playback } from '../lib/types';
 import { Button, Confirm, Failure, IconButton, join, Spinner, useToast } from '../ui/ui';
 import { Details } from './Details';
 import { Photo } from './Photo';
@@ -47,11 +47,22 @@ export function Viewer({ id, list, filter, onEnd }: { id: string; list: Media[];
     ...(video ? {} : { ArrowLeft: () => show(previous), ArrowRight: () => show(next) }),
     p: () => show(previous),
     n: () => show(next),
+    d: () => (media ? void download() : undefined),
     i: () => setPanel((p) => !p),
     s: () => (media ? setDialog('share') : undefined),
     Delete: () => (media && canWrite ? setDialog('delete') : undefined),
   });
 
+  const download = async () => {
+    try {
+      const links = await get<Playback>(`/v1/media/${encodeURIComponent(id)}/playback`, { download: true });
+      const url = links.sources[0]?.url;
+      if (url) location.assign(url); // the answer is an attachment, so that this page stays
+      else toast('No edge is live, so there is nowhere to download from.', 'danger');
+    } catch (err) {
+      toast(words(err), 'danger');
+    }
+  };
   const remove = async () => {
     try {
       await del(`/v1/media/${encodeURIComponent(id)}`);
@@ -72,6 +83,7 @@ export function Viewer({ id, list, filter, onEnd }: { id: string; list: Media[];
         <IconButton icon={ArrowLeft} label="Back to the gallery (Esc)" onClick={close} />
         <span className="truncate title">{media && titleOf(media)}</span>
         {media && <IconButton icon={Link2} label="Share (s)" onClick={() => setDialog('share')} />}
+        {media && media.state !== 'pending' && <IconButton icon={Download} label="Download (d)" onClick={() => void download()} />}
         {media && canWrite && <IconButton icon={Trash2} label="Delete (Del)" onClick={() => setDialog('delete')} />}
         {media && <IconButton icon={panel ? PanelRightClose : Info} label={panel ? 'Hide the details (i)' : 'Show the details (i)'} aria-pressed={panel} onClick={() => setPanel(!panel)} />}
       </header>
