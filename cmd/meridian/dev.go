@@ -267,7 +267,7 @@ func (o *devOptions) table(out io.Writer, dir *devDirectory) {
 	url := func(offset int) string {
 		return "http://" + net.JoinHostPort(o.host, strconv.Itoa(o.portBase+offset))
 	}
-	fmt.Fprintf(w, "metadata API\t%s\n\n", url(0))
+	fmt.Fprintf(w, "console, API\t%s\n\n", url(0))
 	fmt.Fprintln(w, "region\tS3 endpoint\tregional cache\tedge")
 	for i, region := range devRegions {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", region, url(1+i), url(11+i), url(21+i))

@@ -206,7 +206,7 @@ function UploadList({ list }: { list: Item[] }) {
               Resume all
             </Button>
           )}
-          {done > 0 && (
+          {done > 0 && going === 0 && (
             <>
               <Button slim look="quiet" onClick={() => manager.clearDone()}>
                 Clear

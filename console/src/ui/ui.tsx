@@ -209,7 +209,8 @@ export function Dialog({ title, onClose, wide, className, children }: { title: s
     const before = document.activeElement;
     ref.current?.showModal();
     // Not on the button that closes it, which comes first.
-    ref.current?.querySelector<HTMLElement>('.content :is(input:not([readonly]), select, textarea, button, a)')?.focus();
+    const first = (of: string) => ref.current?.querySelector<HTMLElement>(`.content :is(${of})`);
+    (first('[aria-pressed=true], [aria-current=page]') ?? first('input:not([readonly]), select, textarea, button, a'))?.focus();
     return () => {
       if (before instanceof HTMLElement) before.focus();
     };
