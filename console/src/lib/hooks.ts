@@ -1,8 +1,9 @@
 import { useEffect, useRef, useState } from 'react';
 
-/** useTitle names the tab. */
-export function useTitle(title: string): void {
+/** useTitle names the tab; undefined leaves that to what lies over the page. */
+export function useTitle(title: string | undefined): void {
   useEffect(() => {
+    if (title === undefined) return;
     document.title = title ? `${title} · Meridian` : 'Meridian';
   }, [title]);
 }

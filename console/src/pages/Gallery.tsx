@@ -23,7 +23,13 @@ export default function Gallery() {
   const { canWrite } = useSession();
   const media = useMedia(filter);
   const list = useMemo(() => media.data?.pages.flatMap((p) => p.media) ?? [], [media.data]);
-  useTitle('Gallery');
+  useTitle(id === undefined ? 'Gallery' : undefined);
+  const shown = useRef(id);
+  useEffect(() => {
+    // Back in the gallery, the keyboard goes on from what was looked at.
+    if (id === undefined && shown.current) document.querySelector<HTMLElement>(`[data-id="${CSS.escape(shown.current)}"]`)?.focus();
+    shown.current = id;
+  }, [id]);
 
   const more = () => {
     if (media.hasNextPage && !media.isFetchingNextPage) void media.fetchNextPage();
