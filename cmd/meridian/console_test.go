@@ -52,13 +52,11 @@ func openConsole(t *testing.T, base string) *tab {
 	t.Helper()
 	p := &tab{t: t, ctx: newBrowser(t), base: base}
 	err := chromedp.Listen(p.ctx, func(event any) {
-		switch e := event.(type) {
-		case *network.EventResponseReceived:
-			if !strings.HasPrefix(e.Response.URL, base) && strings.HasPrefix(e.Response.URL, "http") {
-				p.mu.Lock()
-				p.answers = append(p.answers, e.Response)
-				p.mu.Unlock()
-			}
+		e, ok := event.(*network.EventResponseReceived)
+		if ok && !strings.HasPrefix(e.Response.URL, base) && strings.HasPrefix(e.Response.URL, "http") {
+			p.mu.Lock()
+			p.answers = append(p.answers, e.Response)
+			p.mu.Unlock()
 		}
 	})
 	if err != nil {
@@ -182,7 +180,12 @@ func TestConsoleUploadsAndPlays(t *testing.T) {
 		return path
 	}
 	beach, wave := write("beach.jpg", picture), write("wave.mp4", film)
+	// What the bucket does not take is refused in words; then the rule goes.
+	c.call(http.MethodPatch, "/v1/buckets/cinema", `{"upload_rules":{"max_size":1000}}`, http.StatusOK)
 	p.choose(beach)
+	p.until("the refusal is told", `document.querySelector(".upload[data-state=failed]")?.textContent.includes("max_size")`)
+	c.call(http.MethodPatch, "/v1/buckets/cinema", `{"upload_rules":null}`, http.StatusOK)
+	p.click("[aria-label^='Try the upload']")
 	p.until("the photo has arrived", `document.querySelector(".upload[data-state=done]") !== null`)
 	p.press("Clear")
 

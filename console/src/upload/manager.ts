@@ -6,7 +6,7 @@ import { signedOut } from '../lib/api';
 import { keyOf } from './key';
 import { Speed } from './speed';
 import { dropUnfinished, matches, putUnfinished, readUnfinished, type Unfinished } from './unfinished';
-import { statusOf, uploadWords, type UploadError } from './words';
+import { keepAnswer, statusOf, uploadWords, type UploadError } from './words';
 
 const endpoint = '/v1/tus/';
 
@@ -64,6 +64,10 @@ export class UploadManager {
       endpoint,
       limit: 3,
       retryDelays: [0, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000],
+      onShouldRetry: (err, _attempt, _options, next) => {
+        keepAnswer(err as UploadError);
+        return next(err);
+      },
       removeFingerprintOnSuccess: true,
       allowedMetaFields: ['bucket', 'key', 'filename', 'filetype'],
     });

@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { keyOf } from './key';
 import { Speed } from './speed';
 import { dropUnfinished, matches, putUnfinished, readUnfinished, type Unfinished } from './unfinished';
-import { uploadWords, type UploadError } from './words';
+import { keepAnswer, uploadWords, type UploadError } from './words';
 
 class Memory {
   private items = new Map<string, string>();
@@ -56,7 +56,14 @@ test('speed is that of the last seconds', () => {
 });
 
 test('failures in words', () => {
-  const failed = (status: number, body = '') => uploadWords(Object.assign(new Error('x'), { originalResponse: status ? { getStatus: () => status, getBody: () => body } : null }) as UploadError);
+  const failed = (status: number, body = '') => {
+    let aborted = false;
+    const originalResponse = status ? { getStatus: () => (aborted ? 0 : status), getBody: () => (aborted ? '' : body) } : null;
+    const err: UploadError = Object.assign(new Error('x'), { originalResponse });
+    keepAnswer(err);
+    aborted = true;
+    return uploadWords(err);
+  };
   expect(failed(0)).toMatch(/connection/);
   expect(failed(401)).toMatch(/session/i);
   expect(failed(403, '{"title":"Quota","detail":"the bucket may hold 5 MB"}')).toBe('The bucket may hold 5 MB.');

@@ -3,17 +3,26 @@ import { problemWords, type Problem } from '../lib/api';
 /** An error of tus-js-client, as far as we look into it. */
 export interface UploadError extends Error {
   originalResponse?: { getStatus(): number; getBody(): string } | null;
-  isNetworkError?: boolean;
+  /** What the server answered, kept by keepAnswer. */
+  answer?: { status: number; body: string };
 }
 
-export const statusOf = (err: UploadError): number => err.originalResponse?.getStatus() ?? 0;
+/**
+ * keepAnswer notes with an error what the server answered. Before Uppy tells of
+ * an error it aborts the request, which then no longer knows.
+ */
+export function keepAnswer(err: UploadError): void {
+  if (err.originalResponse) err.answer = { status: err.originalResponse.getStatus(), body: err.originalResponse.getBody() };
+}
+
+export const statusOf = (err: UploadError): number => err.answer?.status ?? 0;
 
 /** uploadWords says why an upload stopped, and what to do. */
 export function uploadWords(err: UploadError): string {
   const status = statusOf(err);
   if (status === 0) return 'The connection broke and did not come back. What was sent is kept; try again to go on from there.';
   if (status === 401) return 'Your session has ended. Sign in, then try again; what was sent is kept.';
-  const body = err.originalResponse?.getBody() ?? '';
+  const body = err.answer?.body ?? '';
   try {
     const p = JSON.parse(body) as Problem;
     if (p && (p.detail || p.title || p.errors)) return problemWords(p);
