@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,10 +36,13 @@ func IsSystemBucket(name string) bool { return name == RenditionBucket }
 
 // Bucket is a namespace of keys.
 type Bucket struct {
-	ID         int64      `json:"-"` // the catalogue's own number
-	Name       string     `json:"name"`
-	Region     string     `json:"region"` // home
-	Placement  Placement  `json:"placement"`
+	ID        int64     `json:"-"` // the catalogue's own number
+	Name      string    `json:"name"`
+	Region    string    `json:"region"` // home
+	Placement Placement `json:"placement"`
+	// Residency are the regions in whose stores the bucket's bytes may lie, home
+	// among them; empty: all. Caches elsewhere may hold what is read there.
+	Residency  []string   `json:"residency,omitempty"`
 	Visibility string     `json:"visibility"`
 	Versioning string     `json:"versioning,omitempty"`
 	Owner      string     `json:"owner"` // user that created it
@@ -51,18 +55,80 @@ type Bucket struct {
 	Created time.Time                  `json:"created"`
 }
 
+// Modes of Placement.
+const (
+	PlacedHome = "home"
+	PlacedAll  = "all"
+)
+
 // Placement says which regions hold copies of a bucket's blobs: {"home"} (the
 // region that took the write), {"all"}, or names of regions. In JSON a single
-// mode is a plain string.
+// mode is a plain string. What another region has taken stays there until all
+// the named ones have it.
 type Placement []string
+
+// Mode is PlacedHome or PlacedAll, or empty where regions are named.
+func (p Placement) Mode() string {
+	switch {
+	case len(p) == 0:
+		return PlacedHome
+	case len(p) == 1 && (p[0] == PlacedHome || p[0] == PlacedAll):
+		return p[0]
+	}
+	return ""
+}
+
+// MayHold reports whether the bytes of the bucket may lie in region.
+func (b *Bucket) MayHold(region string) bool {
+	return len(b.Residency) == 0 || slices.Contains(b.Residency, region)
+}
+
+// Wanted are the regions that shall hold a blob which holders have, the first of
+// them longest: the home of the blob. all are the regions there are.
+func (b *Bucket) Wanted(holders, all []string) []string {
+	switch b.Placement.Mode() {
+	case PlacedHome:
+		if len(holders) > 0 && b.MayHold(holders[0]) {
+			return holders[:1]
+		}
+		return []string{b.Region}
+	case PlacedAll:
+		wanted := slices.Concat(all, holders, []string{b.Region})
+		slices.Sort(wanted)
+		return slices.DeleteFunc(slices.Compact(wanted), func(r string) bool { return !b.MayHold(r) })
+	}
+	return b.Placement
+}
+
+// CheckPlacement refuses a placement or residency that contradict themselves or
+// each other.
+func (b *Bucket) CheckPlacement() error {
+	for i, r := range b.Residency {
+		if r == "" || slices.Contains(b.Residency[:i], r) {
+			return Invalidf("residency names region %q, which is empty or named before", r)
+		}
+	}
+	if !b.MayHold(b.Region) {
+		return Invalidf("residency %s leaves out %s, the home of the bucket", strings.Join(b.Residency, ", "), b.Region)
+	}
+	if b.Placement.Mode() != "" {
+		return nil
+	}
+	for i, r := range b.Placement {
+		switch {
+		case r == "" || slices.Contains(b.Placement[:i], r):
+			return Invalidf("placement names region %q, which is empty or named before", r)
+		case !b.MayHold(r):
+			return Invalidf("placement names %s, where residency does not allow the bucket: it allows %s", r, strings.Join(b.Residency, ", "))
+		}
+	}
+	return nil
+}
 
 // MarshalJSON writes "home" and "all" as strings, a list of regions as a list.
 func (p Placement) MarshalJSON() ([]byte, error) {
-	switch {
-	case len(p) == 0:
-		return []byte(`"home"`), nil
-	case len(p) == 1 && (p[0] == "home" || p[0] == "all"):
-		return json.Marshal(p[0])
+	if mode := p.Mode(); mode != "" {
+		return json.Marshal(mode)
 	}
 	return json.Marshal([]string(p))
 }

@@ -6,6 +6,7 @@ type Catalog interface {
 	Objects
 	Uploads
 	Blobs
+	Copies
 	Keys
 	Feed
 }

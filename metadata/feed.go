@@ -14,8 +14,9 @@ const (
 	BucketUpdated = "bucket.updated"
 	BucketDeleted = "bucket.deleted"
 	BlobPlaced    = "blob.placed"
-	KeyChanged    = "key.changed" // an access key was made, changed or revoked
-	PurgeAsked    = "purge"       // Data is a Purge
+	BlobRemoved   = "blob.removed" // a copy that the placement no longer wants
+	KeyChanged    = "key.changed"  // an access key was made, changed or revoked
+	PurgeAsked    = "purge"        // Data is a Purge
 )
 
 // Event is one entry of the feed: a change, written in the transaction that
@@ -27,7 +28,7 @@ type Event struct {
 	Bucket    string          `json:"bucket,omitempty"`
 	Key       string          `json:"key,omitempty"`
 	VersionID string          `json:"version_id,omitempty"` // the ULID
-	Region    string          `json:"region,omitempty"`     // that took the change
+	Region    string          `json:"region,omitempty"`     // that took the change, or of the copy
 	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge
 }
 

@@ -24,9 +24,11 @@ var (
 	ErrNoSuchUpload   = errors.New("no such upload")
 	ErrInvalidPart    = errors.New("part is missing or its ETag differs")
 	ErrPrecondition   = errors.New("precondition failed")
-	ErrNoSuchMedia    = errors.New("no such media record")
-	ErrNoSuchAccess   = errors.New("no such access key")
-	ErrNoSuchPurge    = errors.New("no such purge")
+	// ErrResidency refuses a write in a region where the bucket may not be.
+	ErrResidency    = errors.New("the bucket's residency forbids this region")
+	ErrNoSuchMedia  = errors.New("no such media record")
+	ErrNoSuchAccess = errors.New("no such access key")
+	ErrNoSuchPurge  = errors.New("no such purge")
 	// ErrNodeReplaced says that another process with the same node ID has
 	// started since: the one that is told so must stop, or get its own ID.
 	ErrNodeReplaced = errors.New("another process with this node ID has started")

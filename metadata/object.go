@@ -133,7 +133,8 @@ type Objects interface {
 	// v.Regions are given; Null, Latest and Seq are set on the result. A Commit
 	// repeated with the same v.ID succeeds without another event; its Seq is the
 	// Head of the feed then. What would take the bucket over its quota is
-	// refused with ErrQuota.
+	// refused with ErrQuota, a region where the bucket may not be
+	// with ErrResidency.
 	Commit(ctx context.Context, v Version, c Cond) (Version, error)
 	// Lookup finds a version. Current version missing or a delete marker:
 	// ErrNoSuchKey (with the marker returned, so that callers can name it).

@@ -53,6 +53,8 @@ type UploadPage struct {
 
 // Uploads keeps multipart uploads until they are completed or aborted.
 type Uploads interface {
+	// CreateUpload refuses a region where the bucket may not be with
+	// ErrResidency.
 	CreateUpload(ctx context.Context, u Upload) error
 	// Upload finds an upload; bucket and key must be those it was made for.
 	Upload(ctx context.Context, bucket, key, id string) (Upload, error)
@@ -82,14 +84,15 @@ type Blobs interface {
 	// Placed records that a durable copy of the blob exists in region, with the
 	// event blob.placed unless that was known. The copy of a version that was
 	// removed meanwhile is Dropped in that region too. ErrNoSuchVersion if
-	// nothing names the blob: the copy is an orphan.
+	// nothing names the blob: the copy is an orphan. Where the region has a former
+	// copy to free it fails: what lies there is about to go.
 	Placed(ctx context.Context, blob, region string) error
 	// Referenced says for each blob whether a version or an upload in progress
 	// names it, or whether it waits among those Dropped: whoever is in the middle
 	// of reading such a one may finish.
 	Referenced(ctx context.Context, blobs []string) ([]bool, error)
-	// Dropped lists blobs held by region that became unreachable before t,
-	// oldest first.
+	// Dropped lists blobs held by region that became unreachable before t, or
+	// unwanted there, oldest first.
 	Dropped(ctx context.Context, region string, before time.Time, limit int) ([]DroppedBlob, error)
 	// Freed forgets dropped blobs whose bytes are gone from region.
 	Freed(ctx context.Context, region string, blobs []string) error

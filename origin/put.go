@@ -154,6 +154,7 @@ func refused(err error) bool {
 	for _, certain := range []error{
 		metadata.ErrPrecondition, metadata.ErrNoSuchBucket, metadata.ErrNoSuchKey, metadata.ErrInvalid, metadata.ErrNoSuchVersion,
 		metadata.ErrQuota,
+		metadata.ErrResidency,
 	} {
 		if errors.Is(err, certain) {
 			return true

@@ -17,6 +17,8 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 	api.declare(s)
 	region := s.flags.String("region", "", "home `region` of a new bucket")
 	visibility := s.flags.String("visibility", "", "private or public-read")
+	placement := s.flags.String("placement", "", "which `regions` hold copies: home, all, or names, comma-separated")
+	residency := s.flags.String("residency", "", "`regions` in which the bucket may be, comma-separated, or any")
 	edgeTTL := s.flags.Duration("edge-ttl", 0, "how long edges keep what has no Cache-Control")
 	var rules ruleOptions
 	rules.declare(s)
@@ -29,6 +31,16 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 		change := map[string]any{}
 		if *visibility != "" {
 			change["visibility"] = *visibility
+		}
+		if *placement != "" {
+			change["placement"] = metadata.Placement(splitList(*placement))
+		}
+		switch *residency {
+		case "":
+		case "any":
+			change["residency"] = []string{}
+		default:
+			change["residency"] = splitList(*residency)
 		}
 		if *edgeTTL != 0 {
 			change["cache"] = map[string]any{"edge_ttl": metadata.Duration(*edgeTTL)}
@@ -45,7 +57,7 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 			return api.call(ctx, http.MethodPost, "/v1/buckets", change, nil)
 		case verb == "set" && name != "":
 			if len(change) == 0 {
-				return usagef("nothing to set: give --visibility, --edge-ttl, --max-size, --types, --quota or --quota-objects")
+				return usagef("nothing to set: give --visibility, --placement, --residency, --edge-ttl, --max-size, --types, --quota or --quota-objects")
 			}
 			return api.call(ctx, http.MethodPatch, "/v1/buckets/"+url.PathEscape(name), change, nil)
 		case verb == "delete" && name != "":
@@ -56,13 +68,17 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 				return err
 			}
 			w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tREGION\tVISIBILITY\tVERSIONING\tCREATED")
+			fmt.Fprintln(w, "NAME\tREGION\tPLACEMENT\tRESIDENCY\tVISIBILITY\tVERSIONING\tCREATED")
 			for _, b := range list.Buckets {
 				versioning := b.Versioning
 				if versioning == "" {
 					versioning = "off"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", b.Name, b.Region, b.Visibility, versioning, b.Created.Format(time.RFC3339))
+				residency := "any"
+				if len(b.Residency) > 0 {
+					residency = strings.Join(b.Residency, ",")
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.Region, strings.Join(b.Placement, ","), residency, b.Visibility, versioning, b.Created.Format(time.RFC3339))
 			}
 			return w.Flush()
 		}

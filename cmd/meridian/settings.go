@@ -48,14 +48,20 @@ func (s *settings) secret(p *string, name, usage string) {
 // list declares an option of comma-separated values.
 func (s *settings) list(p *[]string, name, usage string) {
 	s.flags.Func(name, usage+", comma-separated", func(v string) error {
-		*p = nil
-		for _, e := range strings.Split(v, ",") {
-			if e = strings.TrimSpace(e); e != "" {
-				*p = append(*p, e)
-			}
-		}
+		*p = splitList(v)
 		return nil
 	})
+}
+
+// splitList are the values of a comma-separated list; blanks around them, and
+// empty ones, are left out.
+func splitList(v string) (list []string) {
+	for e := range strings.SplitSeq(v, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // parse reads args, then the environment, then the file, and returns the

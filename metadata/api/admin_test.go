@@ -28,20 +28,27 @@ func TestBuckets(t *testing.T) {
 	w.do(http.StatusConflict, root, http.MethodPost, path, `{"name":"photos"}`)
 	for body, field := range map[string]string{
 		`{"name":"Photos"}`: "name", `{"name":"10.0.0.1"}`: "name", `{}`: "name",
-		`{"name":"abc","region":"eruope"}`:                    "region",
-		`{"name":"abc","visibility":"open"}`:                  "visibility",
-		`{"name":"abc","versioning":"on"}`:                    "versioning",
-		`{"name":"abc","placement":"everywhere"}`:             "placement",
-		`{"name":"abc","placement":["asia","asia"]}`:          "placement",
-		`{"name":"abc","placement":["home","asia"]}`:          "placement",
-		`{"name":"abc","cache":{"edge_ttl":"-1s"}}`:           "cache.edge_ttl",
-		`{"name":"abc","cache":{"stale_if_error":"900000h"}}`: "cache.stale_if_error",
-		`{"name":"abc","owner":"me"}`:                         "owner",
+		`{"name":"abc","region":"eruope"}`:                                    "region",
+		`{"name":"abc","visibility":"open"}`:                                  "visibility",
+		`{"name":"abc","versioning":"on"}`:                                    "versioning",
+		`{"name":"abc","placement":"everywhere"}`:                             "placement",
+		`{"name":"abc","placement":["asia","asia"]}`:                          "placement",
+		`{"name":"abc","placement":["home","asia"]}`:                          "placement",
+		`{"name":"abc","placement":["mars"]}`:                                 "placement",
+		`{"name":"abc","residency":["mars"]}`:                                 "residency",
+		`{"name":"abc","residency":["asia"]}`:                                 "residency", // without the home
+		`{"name":"abc","residency":["europe"],"placement":["europe","asia"]}`: "residency",
+		`{"name":"abc","cache":{"edge_ttl":"-1s"}}`:                           "cache.edge_ttl",
+		`{"name":"abc","cache":{"stale_if_error":"900000h"}}`:                 "cache.stale_if_error",
+		`{"name":"abc","owner":"me"}`:                                         "owner",
 	} {
 		a := w.do(http.StatusBadRequest, root, http.MethodPost, path, body)
 		w.refused(a, field)
 		if field == "region" && !strings.Contains(string(a.body), `did you mean \"europe\"`) {
 			t.Errorf("the nearest region is not named: %s", a.body)
+		}
+		if strings.Contains(body, "mars") && !strings.Contains(string(a.body), "known are asia, europe, us-west") {
+			t.Errorf("the known regions are not named: %s", a.body)
 		}
 	}
 	list := as[bucketList](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, path, "")).Buckets
@@ -140,6 +147,51 @@ func TestNodesAndRegions(t *testing.T) {
 		t.Errorf("region %+v", r)
 	}
 	w.do(http.StatusNotFound, metadata.RoleReadOnly, http.MethodGet, "/v1/regions/mars", "")
+}
+
+func TestRegionsTellWhatTheyHaveToCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, r := range []string{"europe", "asia"} {
+		if err := w.store.AddRegion(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := metadata.RoleAdmin
+	w.bucket("photos", metadata.Private)
+	b := as[metadata.Bucket](t, w.do(http.StatusOK, root, http.MethodPatch, "/v1/buckets/photos", `{"placement":["europe","asia"],"residency":["europe","asia"]}`))
+	if len(b.Placement) != 2 || len(b.Residency) != 2 {
+		t.Errorf("patched %+v", b)
+	}
+	before := as[region](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, "/v1/regions/asia", "")).Replication
+	if before.Objects != 0 || before.Oldest != nil || before.FailedAt != nil {
+		t.Errorf("nothing waits, but %+v", before)
+	}
+	v := w.object("photos", "a.jpg", "image/jpeg")
+	taken, err := w.store.TakeCopies(t.Context(), "asia", "me", 1, time.Hour)
+	if err != nil || len(taken) != 1 {
+		t.Fatal(taken, err)
+	}
+	if err := w.store.CopyFailed(t.Context(), taken[0], "no route", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	a := w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, "/v1/regions", "")
+	for _, r := range as[regionList](t, a).Regions {
+		got := r.Replication
+		switch r.Name {
+		case "asia":
+			if got.Objects != 1 || got.Bytes != v.Size || got.Lag < 0 || got.Oldest == nil || got.Failing != 1 || got.LastError != "no route" || got.FailedAt == nil {
+				t.Errorf("asia: %s", a.body)
+			}
+		default:
+			if got.Objects != 0 || got.Failing != 0 {
+				t.Errorf("%s has to copy something: %s", r.Name, a.body)
+			}
+		}
+	}
+	if b := as[metadata.Bucket](t, w.do(http.StatusOK, root, http.MethodPatch, "/v1/buckets/photos", `{"placement":null,"residency":null}`)); b.Placement.Mode() != metadata.PlacedHome || len(b.Residency) != 0 {
+		t.Errorf("reset %+v", b)
+	}
 }
 
 func TestPushesAndSnapshot(t *testing.T) {

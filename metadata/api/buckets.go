@@ -20,6 +20,7 @@ type newBucket struct {
 	Name       string              `json:"name"`
 	Region     string              `json:"region"` // home; ours if empty
 	Placement  metadata.Placement  `json:"placement"`
+	Residency  []string            `json:"residency"`
 	Visibility string              `json:"visibility"`
 	Versioning string              `json:"versioning"`
 	Cache      metadata.CacheRules `json:"cache"`
@@ -30,6 +31,7 @@ type newBucket struct {
 // bucketPatch is what may be changed of a bucket.
 type bucketPatch struct {
 	Placement   patch[metadata.Placement] `json:"placement"`
+	Residency   patch[[]string]           `json:"residency"`
 	Visibility  patch[string]             `json:"visibility"`
 	Versioning  patch[string]             `json:"versioning"`
 	Cache       patch[cachePatch]         `json:"cache"`
@@ -101,7 +103,7 @@ func (c *call) createBucket() error {
 		return err
 	}
 	b := metadata.Bucket{
-		Name: in.Name, Region: in.Region, Placement: in.Placement, Visibility: in.Visibility, Versioning: in.Versioning,
+		Name: in.Name, Region: in.Region, Placement: in.Placement, Residency: in.Residency, Visibility: in.Visibility, Versioning: in.Versioning,
 		Cache: in.Cache, UploadRules: in.UploadRules, Owner: c.who.user, Created: c.now().UTC(),
 	}
 	if b.Region == "" {
@@ -156,6 +158,7 @@ func (c *call) patchBucket() error {
 
 func (p *bucketPatch) apply(b *metadata.Bucket) {
 	p.Placement.apply(&b.Placement)
+	p.Residency.apply(&b.Residency)
 	p.Visibility.apply(&b.Visibility)
 	p.Versioning.apply(&b.Versioning)
 	p.applyCache(b)
@@ -213,16 +216,25 @@ func checkBucket(b metadata.Bucket, regions []string) (wrong fieldErrors) {
 	default:
 		add("versioning", "%.40q is neither Enabled nor Suspended", b.Versioning)
 	}
-	alone := len(b.Placement) == 1 && (b.Placement[0] == "home" || b.Placement[0] == "all")
-	for i, region := range b.Placement {
-		switch {
-		case alone:
-		case region == "":
-			add("placement", "names an empty region")
-		case slices.Contains(b.Placement[:i], region):
-			add("placement", "names %q twice", region)
-		case regions != nil && !slices.Contains(regions, region):
-			wrong = append(wrong, unknownRegion("placement", region, regions))
+	check := func(field string, list []string) {
+		for i, region := range list {
+			switch {
+			case region == "":
+				add(field, "names an empty region")
+			case slices.Contains(list[:i], region):
+				add(field, "names %q twice", region)
+			case regions != nil && !slices.Contains(regions, region):
+				wrong = append(wrong, unknownRegion(field, region, regions))
+			}
+		}
+	}
+	if b.Placement.Mode() == "" {
+		check("placement", b.Placement)
+	}
+	check("residency", b.Residency)
+	if len(wrong) == 0 {
+		if err := b.CheckPlacement(); err != nil {
+			add("residency", "%s", reason(err))
 		}
 	}
 	for name, d := range map[string]metadata.Duration{
@@ -239,7 +251,12 @@ func checkBucket(b metadata.Bucket, regions []string) (wrong fieldErrors) {
 }
 
 func unknownRegion(field, region string, known []string) FieldError {
-	return FieldError{field, fmt.Sprintf("there is no region %.60q", region) + suggest(region, known)}
+	const all = "; known are "
+	hint := suggest(region, known)
+	if !strings.HasPrefix(hint, all) {
+		hint += all + strings.Join(known, ", ")
+	}
+	return FieldError{field, fmt.Sprintf("there is no region %.60q", region) + hint}
 }
 
 // reason is what an ErrInvalid says, without saying that it is one.

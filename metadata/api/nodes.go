@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"meridian/metadata"
 )
@@ -37,6 +38,21 @@ type region struct {
 	// Nodes counts all nodes by tier, LiveNodes those that are live.
 	Nodes     map[string]int `json:"nodes"`
 	LiveNodes map[string]int `json:"live_nodes"`
+	// Replication is what the region has yet to copy from others.
+	Replication replication `json:"replication"`
+}
+
+// replication is how far a region is behind with its copies.
+type replication struct {
+	Objects int64 `json:"objects"` // waiting, those being copied among them
+	Bytes   int64 `json:"bytes"`
+	// Lag is how long the oldest of them has been waiting.
+	Lag    metadata.Duration `json:"lag"`
+	Oldest *time.Time        `json:"oldest,omitempty"`
+	// Failing counts those whose last try failed; LastError is of the latest.
+	Failing   int64      `json:"failing"`
+	LastError string     `json:"last_error,omitempty"`
+	FailedAt  *time.Time `json:"failed_at,omitempty"`
 }
 
 func (c *call) listNodes() error {
@@ -114,8 +130,19 @@ func (c *call) regions() ([]region, error) {
 		}
 		return byName[name]
 	}
-	for _, name := range append(slices.Clone(c.opts.Regions), c.opts.Region) {
+	known, err := c.store.KnownRegions(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Concat(c.opts.Regions, []string{c.opts.Region}, known) {
 		at(name)
+	}
+	backlogs, err := c.store.Backlogs(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range backlogs {
+		at(b.Region).Replication = c.replication(b)
 	}
 	for _, n := range nodes {
 		r := at(n.Region)
@@ -140,6 +167,18 @@ func (c *call) regions() ([]region, error) {
 	return list, nil
 }
 
+// replication says of a backlog what callers are told.
+func (c *call) replication(b metadata.Backlog) replication {
+	r := replication{Objects: b.Objects, Bytes: b.Bytes, Failing: b.Failing, LastError: b.Error}
+	if !b.Oldest.IsZero() {
+		r.Oldest, r.Lag = &b.Oldest, metadata.Duration(max(0, c.now().Sub(b.Oldest)).Round(time.Millisecond))
+	}
+	if !b.Failed.IsZero() {
+		r.FailedAt = &b.Failed
+	}
+	return r
+}
+
 // knownRegions are the regions in which a bucket may be; nil where nobody has
 // told us of any, so that any may be.
 func (c *call) knownRegions() ([]string, error) {
@@ -147,7 +186,11 @@ func (c *call) knownRegions() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := slices.Clone(c.opts.Regions)
+	known, err := c.store.KnownRegions(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	known = append(known, c.opts.Regions...)
 	for _, n := range nodes {
 		if n.Tier == metadata.TierOrigin {
 			known = append(known, n.Region)

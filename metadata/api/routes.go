@@ -167,7 +167,7 @@ func adminRoutes() []route {
 		},
 		{
 			method: http.MethodPatch, path: "/v1/buckets/:name", access: admin, tag: tagBuckets,
-			summary: "Change visibility, placement, versioning, cache or upload rules; null is the default (RFC 7396)",
+			summary: "Change visibility, placement, residency, versioning, cache or upload rules; null is the default (RFC 7396)",
 			body:    bucketPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.Bucket{}, do: (*call).patchBucket,
 		},
 		{
@@ -191,7 +191,7 @@ func adminRoutes() []route {
 			status: http.StatusNoContent, do: (*call).deleteKey,
 		},
 		{
-			method: http.MethodGet, path: "/v1/regions", access: readers, tag: tagCluster, summary: "All regions, with their S3 endpoints and edges",
+			method: http.MethodGet, path: "/v1/regions", access: readers, tag: tagCluster, summary: "All regions, with their S3 endpoints, edges and what they have yet to copy",
 			status: http.StatusOK, answer: regionList{}, do: (*call).listRegions,
 		},
 		{

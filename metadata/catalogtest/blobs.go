@@ -34,6 +34,7 @@ func place(t *testing.T, s metadata.Store, blob, region string) {
 
 func testPlaced(t *testing.T, s metadata.Store) {
 	b := newBucket(t, s, metadata.VersioningEnabled)
+	setPlacement(t, s, b.Name, home, abroad)
 	old, cur := put(t, s, b.Name, "key"), put(t, s, b.Name, "key")
 	from := head(t, s)
 	for _, v := range []metadata.Version{old, cur} {
@@ -56,6 +57,7 @@ func testPlaced(t *testing.T, s metadata.Store) {
 
 func testPlacedAfterRemoval(t *testing.T, s metadata.Store) {
 	b := newBucket(t, s, "")
+	setPlacement(t, s, b.Name, home, abroad)
 	v := put(t, s, b.Name, "key")
 	put(t, s, b.Name, "key")
 	place(t, s, v.Blob, abroad)
@@ -73,6 +75,7 @@ func testPlacedAfterRemoval(t *testing.T, s metadata.Store) {
 func testPlacedWhileReplaced(t *testing.T, s metadata.Store) {
 	for _, versioning := range []string{"", metadata.VersioningEnabled} {
 		b := newBucket(t, s, versioning)
+		setPlacement(t, s, b.Name, home, abroad)
 		for i := range 20 {
 			key := fmt.Sprint("key-", i)
 			v := put(t, s, b.Name, key)
@@ -130,6 +133,7 @@ func testReferenced(t *testing.T, s metadata.Store) {
 func testDropped(t *testing.T, s metadata.Store) {
 	ctx := t.Context()
 	b := newBucket(t, s, "")
+	setPlacement(t, s, b.Name, home, abroad)
 	var blobs []string
 	for range 5 {
 		v := put(t, s, b.Name, "key")

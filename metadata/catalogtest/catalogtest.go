@@ -16,7 +16,8 @@ import (
 	"meridian/metadata"
 )
 
-// Catalog checks all that concerns buckets, objects, uploads and blobs.
+// Catalog checks all that concerns buckets, objects, uploads, blobs and their
+// copies.
 func Catalog(t *testing.T, open func(t *testing.T) metadata.Store) {
 	t.Run("Buckets", func(t *testing.T) { Buckets(t, open) })
 	t.Run("Quotas", func(t *testing.T) { Quotas(t, open) })
@@ -25,6 +26,7 @@ func Catalog(t *testing.T, open func(t *testing.T) metadata.Store) {
 	t.Run("List", func(t *testing.T) { List(t, open) })
 	t.Run("Uploads", func(t *testing.T) { Uploads(t, open) })
 	t.Run("Blobs", func(t *testing.T) { Blobs(t, open) })
+	t.Run("Copies", func(t *testing.T) { Copies(t, open) })
 }
 
 // home is the region of the buckets here, and abroad another one.

@@ -83,7 +83,7 @@ func changes(events []metadata.Event) []change {
 			if json.Unmarshal(e.Data, &d) == nil {
 				c.media = probe.TypeOf(d.ContentType, e.Key) != ""
 			}
-		case metadata.ObjectDeleted, metadata.BlobPlaced:
+		case metadata.ObjectDeleted, metadata.BlobPlaced, metadata.BlobRemoved:
 		default:
 			continue
 		}

@@ -57,6 +57,7 @@ func (w *world) bucket(name, versioning string) {
 	w.t.Helper()
 	_, err := w.store.CreateBucket(w.t.Context(), metadata.Bucket{
 		Name: name, Region: pgtest.Region, Visibility: metadata.Private, Owner: "ann", Versioning: versioning,
+		Placement: metadata.Placement{pgtest.Region, "asia"},
 	})
 	if err != nil {
 		w.t.Fatal(err)

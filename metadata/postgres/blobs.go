@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 
 	"meridian/metadata"
 )
+
+// errBeingFreed asks for patience.
+var errBeingFreed = errors.New("a former copy of it is yet to be freed there")
 
 // Placed implements metadata.Blobs. The event blob.placed is written unless the
 // copy was known. ErrNoSuchVersion if nothing names the blob any more: the copy
@@ -24,6 +28,8 @@ func (s *Store) Placed(ctx context.Context, blob, region string) error {
 	switch {
 	case err == nil && status == "again":
 		return nil
+	case err == nil && status == "being freed":
+		err = errBeingFreed
 	case err == nil:
 		err = statusError(status)
 	}

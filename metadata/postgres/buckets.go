@@ -17,14 +17,17 @@ import (
 )
 
 // bucketColumns are as scanBucket reads them.
-const bucketColumns = `id, name, region, placement, visibility, versioning, owner, cache, config, upload_rules, created`
+const bucketColumns = `id, name, region, placement, residency, visibility, versioning, owner, cache, config, upload_rules, created`
 
 func scanBucket(row pgx.CollectableRow) (metadata.Bucket, error) {
 	var b metadata.Bucket
 	var cache, config, rules []byte
-	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &rules, &b.Created)
+	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Residency, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &rules, &b.Created)
 	if err != nil {
 		return b, err
+	}
+	if len(b.Residency) == 0 {
+		b.Residency = nil
 	}
 	if err := json.Unmarshal(cache, &b.Cache); err != nil {
 		return b, fmt.Errorf("cache rules of bucket %s: %w", b.Name, err)
@@ -62,7 +65,7 @@ func allBuckets(ctx context.Context, db querier) ([]metadata.Bucket, error) {
 // checkBucket fills in what may be left out and refuses what cannot be kept.
 func checkBucket(b *metadata.Bucket) error {
 	if len(b.Placement) == 0 {
-		b.Placement = metadata.Placement{"home"}
+		b.Placement = metadata.Placement{metadata.PlacedHome}
 	}
 	if b.Visibility == "" {
 		b.Visibility = metadata.Private
@@ -85,24 +88,27 @@ func checkBucket(b *metadata.Bucket) error {
 			return metadata.Invalidf("configuration %q is not JSON", name)
 		}
 	}
-	for _, text := range append(slices.Clone(b.Placement), b.Owner, b.Region) {
+	for _, text := range slices.Concat(b.Placement, b.Residency, []string{b.Owner, b.Region}) {
 		if !isText(text) {
 			return metadata.Invalidf("bucket holds %q, which is not text", text)
 		}
 	}
 	var err error
 	b.UploadRules.Check(func(rule, reason string) { err = metadata.Invalidf("upload rule %s: %s", rule, reason) })
-	return err
+	if err != nil {
+		return err
+	}
+	return b.CheckPlacement()
 }
 
 // CreateBucket implements metadata.Buckets.
 func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.Bucket, error) {
 	err := metadata.CheckBucketName(b.Name)
-	if err == nil {
-		err = checkBucket(&b)
-	}
 	if err == nil && b.Region == "" {
 		err = metadata.Invalidf("bucket has no region")
+	}
+	if err == nil {
+		err = checkBucket(&b)
 	}
 	if err != nil {
 		return metadata.Bucket{}, fmt.Errorf("create bucket: %w", err)
@@ -117,10 +123,10 @@ func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.B
 			return err
 		}
 		made, err = oneBucket(ctx, tx, `
-			INSERT INTO bucket (name, region, placement, visibility, versioning, owner, cache, config, created,
+			INSERT INTO bucket (name, region, placement, residency, visibility, versioning, owner, cache, config, created,
 			                    upload_rules, quota_bytes, quota_objects)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING `+bucketColumns,
-			b.Name, b.Region, []string(b.Placement), b.Visibility, b.Versioning, b.Owner, cache, config, b.Created,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING `+bucketColumns,
+			b.Name, b.Region, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, b.Owner, cache, config, b.Created,
 			rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == codeUnique {
@@ -245,10 +251,10 @@ func (s *Store) updateBucket(ctx context.Context, name string, change func(*meta
 			return err
 		}
 		b, err = oneBucket(ctx, tx, `
-			UPDATE bucket SET placement = $2, visibility = $3, versioning = $4, cache = $5, config = $6,
-			       upload_rules = $7, quota_bytes = $8, quota_objects = $9
+			UPDATE bucket SET placement = $2, residency = $3, visibility = $4, versioning = $5, cache = $6, config = $7,
+			       upload_rules = $8, quota_bytes = $9, quota_objects = $10
 			 WHERE id = $1 RETURNING `+bucketColumns,
-			b.ID, []string(b.Placement), b.Visibility, b.Versioning, cache, config,
+			b.ID, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, cache, config,
 			rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects)
 		return err
 	})

@@ -65,7 +65,7 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 		return v, fmt.Errorf("%w: %s", metadata.ErrQuota, pg.Message)
 	}
 	if err != nil {
-		return v, err
+		return v, refusedRegion(err)
 	}
 	if status == "again" {
 		return s.committedBefore(ctx, v)

@@ -85,13 +85,13 @@ func (s *Store) createUpload(ctx context.Context, u metadata.Upload) error {
 		INSERT INTO upload (id, bucket_id, key, version_id, owner, content_type, blob, regions, attrs,
 		                    region, store_upload, checksum_algorithm, checksum_type, created)
 		SELECT $1, b.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
-		  FROM open_bucket($2) b WHERE b.id IS NOT NULL`,
+		  FROM open_bucket($2) b, LATERAL refuse_regions(b, $8) WHERE b.id IS NOT NULL`,
 		u.ID, t.Bucket, t.Key, t.ID, t.Owner, t.ContentType, t.Blob, textList(t.Regions), attrs,
 		u.Region, u.StoreUpload, u.ChecksumAlgorithm, u.ChecksumType, u.Created)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = metadata.ErrNoSuchBucket
 	}
-	return err
+	return refusedRegion(err)
 }
 
 // Upload implements metadata.Uploads.

@@ -84,10 +84,13 @@ func (c *call) createBucket() error {
 	if visibility == "" {
 		visibility = metadata.Private
 	}
-	_, err = c.opts.Catalog.CreateBucket(c.r.Context(), metadata.Bucket{
-		Name: c.bucket, Region: region, Visibility: visibility, Owner: c.who.user,
-		Placement: metadata.Placement{"home"}, Created: c.opts.Now().UTC(),
-	})
+	b := metadata.Bucket{
+		Name: c.bucket, Region: region, Visibility: visibility, Owner: c.who.user, Created: c.opts.Now().UTC(),
+	}
+	if err := c.readPlacement(&b); err != nil {
+		return err
+	}
+	_, err = c.opts.Catalog.CreateBucket(c.r.Context(), b)
 	if errors.Is(err, metadata.ErrBucketExists) {
 		return c.bucketExists(err)
 	}
@@ -98,6 +101,45 @@ func (c *call) createBucket() error {
 	c.w.Header().Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// The headers of CreateBucket by which Meridian is told where copies shall be,
+// and where they may be: names of regions parted by commas, or "home" or "all"
+// for the first.
+const (
+	placementHeader = "X-Meridian-Placement"
+	residencyHeader = "X-Meridian-Residency"
+)
+
+// readPlacement sets the placement and residency of a bucket to be made.
+func (c *call) readPlacement(b *metadata.Bucket) error {
+	b.Placement, b.Residency = namesIn(c.header(placementHeader)), namesIn(c.header(residencyHeader))
+	lists := map[string][]string{residencyHeader: b.Residency}
+	if b.Placement.Mode() == "" {
+		lists[placementHeader] = b.Placement
+	}
+	known := c.opts.Regions()
+	for header, list := range lists {
+		for _, region := range list {
+			if !slices.Contains(known, region) {
+				return badArgument(strings.ToLower(header), asUTF8(region), "There is no such region. Known are %s.", strings.Join(known, ", "))
+			}
+		}
+	}
+	if err := b.CheckPlacement(); err != nil {
+		return badArgument(strings.ToLower(placementHeader), asUTF8(c.header(placementHeader)), "%s", err)
+	}
+	return nil
+}
+
+// namesIn are the names of a list parted by commas.
+func namesIn(list string) (names []string) {
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (c *call) bucketExists(err error) error {

@@ -98,7 +98,7 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkObjectACL(&bucket); err != nil {
+	if err := c.mayWrite(&bucket); err != nil {
 		return err
 	}
 	src, err := c.copySource()

@@ -75,6 +75,7 @@ var sentinels = []struct {
 	{metadata.ErrNoSuchUpload, errNoSuchUpload, ""},
 	{metadata.ErrInvalidPart, errInvalidPart, ""},
 	{metadata.ErrPrecondition, errPreconditionFailed, ""},
+	{metadata.ErrResidency, errIllegalLocationConstraint, "The bucket's residency forbids this region. Write to the S3 endpoint of a region that it allows."},
 
 	{origin.ErrUnavailable, errServiceUnavailable, ""},
 	{upload.ErrWrongRegion, errIllegalLocationConstraint, ""},

@@ -24,7 +24,7 @@ func (c *call) createUpload() error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkObjectACL(&bucket); err != nil {
+	if err := c.mayWrite(&bucket); err != nil {
 		return err
 	}
 	u, err := c.opts.Uploads.Begin(c.r.Context(), v, alg, kind)

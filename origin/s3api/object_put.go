@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"meridian/internal/checksum"
@@ -63,7 +64,7 @@ func (c *call) putObject() error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkObjectACL(&bucket); err != nil {
+	if err := c.mayWrite(&bucket); err != nil {
 		return err
 	}
 	v.ChecksumType = fullObject
@@ -89,6 +90,15 @@ func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 	if b.Versioning != "" || !v.Null {
 		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
 	}
+}
+
+// mayWrite refuses what b would not take here, before the bytes come.
+func (c *call) mayWrite(b *metadata.Bucket) error {
+	if !b.MayHold(c.opts.Region) {
+		return refuse(errIllegalLocationConstraint, "The bucket may be kept in %s only: write to the S3 endpoint of such a region.",
+			strings.Join(b.Residency, ", ")).with("Region", c.opts.Region)
+	}
+	return c.checkObjectACL(b)
 }
 
 // checkObjectACL refuses an ACL that the object would not have: an object is as

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // freeOrphans lists the store for old blobs that nothing names.
@@ -12,7 +11,7 @@ func (s *Sweeper) freeOrphans(ctx context.Context) (freed int, err error) {
 	before := s.Now().Add(-s.OrphanAge)
 	keys := make([]string, 0, batch)
 	flush := func() error {
-		orphans, err := s.unreferenced(ctx, keys)
+		orphans, err := unnamed(ctx, s.Catalog.Referenced, keys)
 		keys = keys[:0]
 		if err != nil || len(orphans) == 0 {
 			return err
@@ -49,32 +48,29 @@ func (s *Sweeper) freeOrphans(ctx context.Context) (freed int, err error) {
 // maxErrors is how many batches may fail before a listing is given up.
 const maxErrors = 10
 
-// freeUploads aborts old uploads of the store that no upload of the catalogue
-// names.
+// freeUploads aborts old uploads of the store by which neither an upload of the
+// catalogue nor a copy goes.
 func (s *Sweeper) freeUploads(ctx context.Context) (freed int, err error) {
-	var ids, keys []string
+	var ids []string
 	flush := func() error {
-		orphans, err := s.unreferenced(ctx, keys)
+		orphans, err := unnamed(ctx, s.Catalog.NamedUploads, ids)
 		if err != nil {
 			return err
 		}
-		for i, id := range ids {
-			if !slices.Contains(orphans, keys[i]) {
-				continue
-			}
+		for _, id := range orphans {
 			if err := s.Store.Abort(ctx, id); err != nil {
 				return fmt.Errorf("abort upload of the store: %w", err)
 			}
 			freed++
 		}
-		ids, keys = ids[:0], keys[:0]
+		ids = ids[:0]
 		return nil
 	}
 	for u, err := range s.Store.Uploads(ctx, s.Now().Add(-s.OrphanAge)) {
 		if err != nil {
 			return freed, fmt.Errorf("list uploads of the store: %w", err)
 		}
-		ids, keys = append(ids, u.ID), append(keys, u.Key)
+		ids = append(ids, u.ID)
 		if len(ids) == batch {
 			if err := flush(); err != nil {
 				return freed, err
@@ -84,12 +80,12 @@ func (s *Sweeper) freeUploads(ctx context.Context) (freed int, err error) {
 	return freed, flush()
 }
 
-// unreferenced are those of keys that nothing names at this moment.
-func (s *Sweeper) unreferenced(ctx context.Context, keys []string) (orphans []string, err error) {
+// unnamed are those of keys of which named says no at this moment.
+func unnamed(ctx context.Context, named func(context.Context, []string) ([]bool, error), keys []string) (orphans []string, err error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	names, err := s.Catalog.Referenced(ctx, keys)
+	names, err := named(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -104,4 +100,4 @@ func (s *Sweeper) unreferenced(ctx context.Context, keys []string) (orphans []st
 	return orphans, nil
 }
 
-var errCount = errors.New("the catalogue answers for another number of blobs than it was asked about")
+var errCount = errors.New("the catalogue answers for another number of blobs or uploads than it was asked about")

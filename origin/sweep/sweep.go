@@ -15,8 +15,9 @@ import (
 	"meridian/origin/blob"
 )
 
-// Catalog is what a sweeper asks of the catalogue; metadata.Blobs has it.
+// Catalog is what a sweeper asks of the catalogue; metadata.Catalog has it.
 type Catalog interface {
+	NamedUploads(ctx context.Context, uploads []string) ([]bool, error)
 	Referenced(ctx context.Context, blobs []string) ([]bool, error)
 	Dropped(ctx context.Context, region string, before time.Time, limit int) ([]metadata.DroppedBlob, error)
 	Freed(ctx context.Context, region string, blobs []string) error
@@ -134,7 +135,8 @@ func (s *Sweeper) Round(ctx context.Context, all bool) (r Result, err error) {
 }
 
 // freeDropped frees what the catalogue says went. A blob belongs to one version
-// for ever and no version comes back, so its word is enough.
+// for ever, no version comes back, and a copy that is wanted again is not made
+// until we have freed the former one: the catalogue's word is enough.
 func (s *Sweeper) freeDropped(ctx context.Context) (freed int, err error) {
 	for {
 		dropped, err := s.Catalog.Dropped(ctx, s.Region, s.Now().Add(-s.Grace), batch)

@@ -152,6 +152,10 @@ func (f *fakeCatalog) Referenced(_ context.Context, blobs []string) ([]bool, err
 	return make([]bool, len(blobs)), nil
 }
 
+func (f *fakeCatalog) NamedUploads(_ context.Context, uploads []string) ([]bool, error) {
+	return make([]bool, len(uploads)), nil
+}
+
 func (f *fakeCatalog) Dropped(_ context.Context, _ string, before time.Time, limit int) (found []metadata.DroppedBlob, err error) {
 	f.Lock()
 	defer f.Unlock()
