@@ -55,6 +55,7 @@ var layers = map[string][]string{
 	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/presign":        {"metadata"},
+	"origin/replicate":      {"origin/blob", "origin/record", "metadata", "internal/checksum"},
 	"upload/relay":          {"metadata", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload/tus":            {"upload", "upload/relay", "origin/blob", "metadata", "metadata/media/probe", "internal/hop", "internal/httpserve", "internal/sigv4"},
 

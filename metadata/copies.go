@@ -69,7 +69,8 @@ type Copies interface {
 	AddCopyPart(ctx context.Context, c Copy, p CopyPart) error
 	// CopyParts are the recorded parts, by number.
 	CopyParts(ctx context.Context, c Copy) ([]CopyPart, error)
-	// CopyFailed gives the copy back, to be due after a while.
+	// CopyFailed gives the copy back, to be due after a while; without a reason
+	// it was interrupted, and did not fail.
 	CopyFailed(ctx context.Context, c Copy, reason string, after time.Duration) error
 	// DropCopy takes a copy whose version is gone out of the queue.
 	DropCopy(ctx context.Context, c Copy) error

@@ -6,13 +6,17 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
@@ -88,7 +92,8 @@ func md5Hex(s string) string {
 
 func readAll(t *testing.T, o *origin.Objects, v metadata.Version, off, n int64) (string, bool, error) {
 	t.Helper()
-	body, local, err := o.Open(t.Context(), v, off, n)
+	body, region, err := o.Open(t.Context(), v, off, n)
+	local := region == o.Region
 	if err != nil {
 		return "", local, err
 	}
@@ -319,5 +324,97 @@ func TestOpenAsksTheOtherRegionsThatHoldTheBlob(t *testing.T) {
 		if got != c.body || local || errors.Is(err, fs.ErrNotExist) != c.missing || errors.Is(err, origin.ErrUnavailable) != c.away {
 			t.Errorf("%s: %q, local %t, %v", name, got, local, err)
 		}
+	}
+}
+
+// broken ends with an error after its text.
+func broken(text string) io.ReadCloser {
+	return io.NopCloser(io.MultiReader(strings.NewReader(text), iotest.ErrReader(errors.New("connection reset"))))
+}
+
+func TestABodyThatBreaksOffGoesOnFromTheNextRegion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const whole = "0123456789"
+	var asked []string
+	at := func(region string, body func(rest string) io.ReadCloser) rangeOf {
+		return func(off, n int64) (io.ReadCloser, error) {
+			asked = append(asked, fmt.Sprint(region, " ", off, " ", n))
+			return body(whole[off : off+n]), nil
+		}
+	}
+	plain := func(rest string) io.ReadCloser { return io.NopCloser(strings.NewReader(rest)) }
+	o := origin.New(origin.Options{
+		Region: pgtest.Region, Store: w.store, Log: slog.New(slog.DiscardHandler),
+		Nearest: func(r []string) []string { slices.Sort(r); return r },
+		Peers: ranges{
+			"a": at("a", func(rest string) io.ReadCloser { return broken(rest[:2]) }),
+			"b": at("b", func(rest string) io.ReadCloser { return plain(rest[:1]) }), // ends early, cleanly
+			"c": at("c", plain),
+		},
+	})
+	v := metadata.Version{Blob: "b/k", Size: 10, Regions: []string{"c", "b", "a"}}
+	if got, _, err := readAll(t, o, v, 3, 5); got != whole[3:8] || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if want := "a 3 5; b 5 3; c 6 2"; strings.Join(asked, "; ") != want {
+		t.Errorf("asked %q, want %q", asked, want)
+	}
+	v.Regions = []string{"a", "b"}
+	if got, _, err := readAll(t, o, v, 0, -1); got != whole[:3] || !errors.Is(err, origin.ErrUnavailable) {
+		t.Errorf("where all break off: read %q, %v", got, err)
+	}
+}
+
+// ranges are regions that answer for ranges.
+type ranges map[string]rangeOf
+
+type rangeOf func(off, n int64) (io.ReadCloser, error)
+
+func (r ranges) Open(_ context.Context, region string, _ metadata.Version, off, n int64) (io.ReadCloser, error) {
+	return r[region](off, n)
+}
+
+func TestARegionThatFailsIsAskedLastForAWhile(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	tries := 0
+	down := errors.New("connection refused")
+	peers := regions{
+		"near": func() (io.ReadCloser, error) { tries++; return io.NopCloser(strings.NewReader("near!")), down },
+		"far":  func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("far..")), nil },
+	}
+	o := origin.New(origin.Options{Region: "europe", Peers: peers, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	v := metadata.Version{Blob: "b/k", Size: 5, Regions: []string{"near", "far"}}
+	read := func(want string, wantTries int) {
+		t.Helper()
+		if got, _, err := readAll(t, o, v, 0, -1); got != want || err != nil || tries != wantTries {
+			t.Errorf("read %q, %v after %d tries of the near one, want %q after %d", got, err, tries, want, wantTries)
+		}
+	}
+	read("far..", 1)
+	read("far..", 2)
+	for range 5 {
+		read("far..", 2) // it is not waited for
+	}
+	now = now.Add(1100 * time.Millisecond)
+	read("far..", 3)
+	read("far..", 3)
+	down = nil
+	now = now.Add(1100 * time.Millisecond)
+	read("far..", 3) // the pause has doubled
+	now = now.Add(time.Second)
+	read("near!", 4)
+	read("near!", 5)
+	// What only one region has is asked of that one, however it does.
+	down = errors.New("connection refused")
+	v.Regions = []string{"near"}
+	for range 4 {
+		if _, _, err := readAll(t, o, v, 0, -1); !errors.Is(err, origin.ErrUnavailable) {
+			t.Errorf("read = %v", err)
+		}
+	}
+	if tries != 9 {
+		t.Errorf("%d tries", tries)
 	}
 }

@@ -57,6 +57,7 @@ func tools() map[string]command {
 		"report":      {"print the hit ratio of every tier", reportCommand},
 		"key":         {"create, list and revoke access keys", keyCommand},
 		"bucket":      {"create, list, change and delete buckets", bucketCommand},
+		"region":      {"list regions and what they have yet to copy", regionCommand},
 		"health":      {"exit 0 if a role is ready", healthCommand},
 		"secrets":     {"make the secrets of a cluster in a directory", secretsCommand},
 		"credentials": {"print the access key that these commands sign in with", credentialsCommand},

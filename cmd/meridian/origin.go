@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"meridian/metadata/tally"
 	"meridian/origin"
 	"meridian/origin/peer"
+	"meridian/origin/replicate"
 	"meridian/origin/s3api"
 	"meridian/origin/sweep"
 	"meridian/upload"
@@ -40,6 +42,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		cluster   clusterOptions
 		database  databaseOptions
 		log       logOptions
+		copies    = s.flags.Int("copies", 32, "how many copies from other regions are made at once")
 		domains   []string
 		regions   []string
 	)
@@ -59,6 +62,9 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if *expiry < time.Minute {
 			return usagef("--upload-expiry is less than a minute")
 		}
+		if *copies < 1 || *copies > 1000 {
+			return usagef("--copies must be between 1 and 1000")
+		}
 		to, err := log.logger(p.stderr)
 		if err != nil {
 			return err
@@ -73,7 +79,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		}
 		svc, err := newOrigin(ctx, originConfig{
 			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry,
-			domains: domains, clusterSecret: cluster.secret, store: store,
+			domains: domains, clusterSecret: cluster.secret, store: store, copies: *copies,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
 		})
 		if err != nil {
@@ -95,6 +101,7 @@ type originConfig struct {
 	uploadExpiry   time.Duration // of tus
 	domains        []string
 	clusterSecret  string
+	copies         int // made at once; replicate's default where it is zero
 	store          *postgres.Store
 	dial           wan.DialFunc
 	log            logOptions
@@ -124,12 +131,15 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	}
 	nodes := newTopology(c.store, log)
 	regions := append([]string{c.region}, c.regions...)
+	peers := peer.New(peer.Options{
+		Endpoints: nodes.origins, Secret: c.clusterSecret, Node: id, Log: log,
+		Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
+	})
+	distances := peer.NewDistances(peers, func() []string {
+		return slices.DeleteFunc(nodes.regions(nil), func(r string) bool { return r == c.region })
+	})
 	objects := origin.New(origin.Options{
-		Region: c.region, Store: blobs, Catalog: c.store, Log: log,
-		Peers: peer.New(peer.Options{
-			Endpoints: nodes.origins, Secret: c.clusterSecret, Node: id, Log: log,
-			Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
-		}),
+		Region: c.region, Store: blobs, Catalog: c.store, Log: log, Peers: peers, Nearest: distances.Nearest,
 	})
 	uploads := upload.New(upload.Options{Region: c.region, Store: blobs, Catalog: c.store, Log: log})
 	count := newOriginCount(reg, c.region)
@@ -176,14 +186,23 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 		Region: c.region, Store: blobs, Catalog: c.store, Log: log,
 		Expire: func(ctx context.Context) (int, error) { return uploads.Expire(ctx, uploadAge) },
 	})
+	replicator := replicate.New(replicate.Options{
+		Region: c.region, Store: blobs, Catalog: c.store, Source: objects, Holder: node.Boot, Log: log, Registry: reg, Parallel: c.copies,
+	})
 	return service{
-		log:    log,
-		url:    c.url,
-		ready:  ready,
-		settle: nodes.refresh,
+		log:   log,
+		url:   c.url,
+		ready: ready,
+		settle: func(ctx context.Context) error {
+			err := nodes.refresh(ctx)
+			distances.Measure(ctx)
+			return err
+		},
 		units: []unit{
 			closer("blobs of "+c.region, blobs),
 			{"node list of " + c.region, nodes.Run},
+			{"distances from " + c.region, distances.Run},
+			{"copies to " + c.region, replicator.Run},
 			{"sweeper of " + c.region, sweeper.Run},
 			{"counters of " + id, func(ctx context.Context) error {
 				err := pusher.Run(ctx)

@@ -140,7 +140,7 @@ const maxReason = 1000
 // CopyFailed implements metadata.Copies.
 func (s *Store) CopyFailed(ctx context.Context, c metadata.Copy, reason string, after time.Duration) error {
 	return s.onCopy(ctx, "give back the copy", c, `
-		UPDATE copy_job SET holder = '', error = $4, failed = clock_timestamp(),
+		UPDATE copy_job SET holder = '', error = $4, failed = CASE WHEN $4 <> '' THEN clock_timestamp() END,
 		       due = clock_timestamp() + $5::interval`+whereHeld, asText(reason, maxReason), after)
 }
 

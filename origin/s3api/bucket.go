@@ -245,7 +245,7 @@ func (c *call) putBucketVersioning() error {
 	if err != nil {
 		return err
 	}
-	c.versioning.forget(c.bucket)
+	c.buckets.forget(c.bucket)
 	c.w.Header().Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil

@@ -87,6 +87,7 @@ func (c *call) getObject() error {
 	if err := c.writeObjectHeaders(&v); err != nil {
 		return err
 	}
+	c.writeReplication(&v)
 	c.writeSpan(&v, &s)
 	if c.r.Method == http.MethodHead || s.n == 0 {
 		c.w.WriteHeader(s.status)
@@ -106,7 +107,7 @@ func (c *call) tellVersion(v *metadata.Version) string {
 	}
 	// A bucket's versioning never goes back to "never", so an answer that is a
 	// second old at most leaves out a "null".
-	if state, err := c.versioning.get(c.r.Context(), c.bucket); err != nil || state == "" {
+	if b, err := c.buckets.get(c.r.Context(), c.bucket); err != nil || b.Versioning == "" {
 		return ""
 	}
 	return v.VersionID()
@@ -143,12 +144,13 @@ func (c *call) writeSpan(v *metadata.Version, s *span) {
 // sendBody streams the bytes. Once the status is out, all that can be said of a
 // failure is to cut the connection: a clean end would pass for the whole body.
 func (c *call) sendBody(v *metadata.Version, s span) error {
-	body, local, err := c.open(v, s.off, s.n)
+	body, region, err := c.open(v, s.off, s.n)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", v.Blob, err)
 	}
 	defer body.Close()
-	c.sample.Local = local
+	c.sample.Local = region == c.opts.Region
+	c.w.Header().Set(hop.Region, region)
 	c.w.WriteHeader(s.status)
 	n, err := io.Copy(c.w, body)
 	if err == nil && n != s.n {
@@ -164,15 +166,15 @@ func (c *call) sendBody(v *metadata.Version, s span) error {
 // open reads from wherever the bytes are. To another origin, which asks for what
 // it does not have itself, only the own store counts: two origins must not send
 // each other in circles.
-func (c *call) open(v *metadata.Version, off, n int64) (io.ReadCloser, bool, error) {
+func (c *call) open(v *metadata.Version, off, n int64) (body io.ReadCloser, region string, err error) {
 	if !c.forPeer() {
 		return c.opts.Objects.Open(c.r.Context(), *v, off, n)
 	}
-	body, err := c.opts.Objects.Store.Open(c.r.Context(), v.Blob, off, n)
+	body, err = c.opts.Objects.Store.Open(c.r.Context(), v.Blob, off, n)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = because(errNoSuchKey, err)
 	}
-	return body, true, err
+	return body, c.opts.Region, err
 }
 
 // forPeer says whether another origin asks.

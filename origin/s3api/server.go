@@ -49,6 +49,9 @@ type Catalog interface {
 	metadata.Buckets
 	metadata.Objects
 	metadata.Uploads
+	// KnownRegions and CopyTries are of metadata.Copies.
+	KnownRegions(ctx context.Context) ([]string, error)
+	CopyTries(ctx context.Context, blob string) (int, error)
 }
 
 // Options describe an endpoint. All but those marked optional are required.
@@ -95,8 +98,9 @@ type Server struct {
 	opts       Options
 	routes     routes
 	keys       *recent[string, metadata.AccessKey]
-	versioning *recent[string, string]
 	cors       *recent[string, *cors.Config]
+	buckets    *recent[string, metadata.Bucket]
+	everywhere *recent[string, []string] // the regions that "all" means
 	metrics    *metrics
 }
 
@@ -118,13 +122,11 @@ func New(o Options) *Server {
 	}
 	s := &Server{opts: o, routes: newRoutes(), metrics: newMetrics(o.Region, o.Registry)}
 	s.keys = newRecent(o.Now, o.Keys.Key)
-	s.versioning = newRecent(o.Now, func(ctx context.Context, name string) (string, error) {
-		b, err := o.Catalog.Bucket(ctx, name)
-		return b.Versioning, err
-	})
 	s.cors = newRecent(o.Now, func(ctx context.Context, name string) (*cors.Config, error) {
 		return readCORS(ctx, o.Catalog, name)
 	})
+	s.buckets = newRecent(o.Now, o.Catalog.Bucket)
+	s.everywhere = newRecent(o.Now, func(ctx context.Context, _ string) ([]string, error) { return o.Catalog.KnownRegions(ctx) })
 	return s
 }
 

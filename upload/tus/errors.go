@@ -42,6 +42,7 @@ var errorKinds = []struct {
 	{metadata.ErrTooLarge, http.StatusRequestEntityTooLarge, "object-too-large", ""},
 	{metadata.ErrTypeRefused, http.StatusUnsupportedMediaType, "type-refused", ""},
 	{metadata.ErrQuota, http.StatusForbidden, "quota-exceeded", ""},
+	{metadata.ErrResidency, http.StatusUnprocessableEntity, "residency", ""},
 	{upload.ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", ""},
 	{upload.ErrWrongRegion, http.StatusMisdirectedRequest, "wrong-region", ""},
 	{blob.ErrNoSpace, http.StatusInsufficientStorage, "no-space", "the region has no room for more"},
