@@ -36,7 +36,7 @@ type Event struct {
 type ObjectData struct {
 	Size        int64  `json:"size"`
 	ETag        string `json:"etag,omitempty"`
-	ContentType string `json:"content_type,omitempty"`
+	ContentType string `json:"content_type,omitempty"` // or Version.Sniffed
 	Marker      bool   `json:"delete_marker,omitempty"`
 	// Current says whether the change touched the current version of the key.
 	Current bool `json:"current"`

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"mime"
 	"slices"
 	"strings"
@@ -24,6 +25,10 @@ func MediaType(contentType, name string) string {
 	}
 	return extensions()[strings.ToLower(name[dot+1:])]
 }
+
+// MediaType is the media type of the version, by what it claims to be or, where
+// that says nothing, by its first bytes.
+func (v *Version) MediaType() string { return cmp.Or(MediaType(v.ContentType, v.Key), v.Sniffed) }
 
 // extensions are those by which photos and videos are commonly known. The
 // system's table is not asked: it differs from machine to machine.

@@ -29,7 +29,10 @@ type Version struct {
 	Modified time.Time
 	Owner    string
 
-	ContentType        string
+	ContentType string
+	// Sniffed is the type of a photo or video by its first bytes, where neither
+	// ContentType nor Key tell what the object is: S3 tools often say nothing.
+	Sniffed            string
 	ContentEncoding    string
 	ContentDisposition string
 	ContentLanguage    string

@@ -155,6 +155,34 @@ func TestPutStatOpenDelete(t *testing.T) {
 	}
 }
 
+// What nothing else tells is told by the first bytes, in whatever pieces they
+// come.
+func TestPhotosWithoutANameForItAreKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	png := "\x89PNG\r\n\x1a\n" + strings.Repeat("x", 600)
+	for key, c := range map[string]struct{ contentType, body, want string }{
+		"9f86d081":   {"", png, "image/png"},
+		"9f86d082":   {"binary/octet-stream", png, "image/png"},
+		"named.png":  {"binary/octet-stream", png, ""}, // its name tells
+		"9f86d083":   {"text/plain", png, ""},          // its type does
+		"9f86d084":   {"", "some words", ""},
+		"9f86d085":   {"", "", ""},
+		"backup.tar": {"application/octet-stream", "ustar", ""},
+	} {
+		in := input(key, c.body)
+		in.Template.ContentType = c.contentType
+		in.Body = iotest.OneByteReader(in.Body)
+		v, err := w.objects.Put(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := w.objects.Stat(t.Context(), metadata.Ref{Bucket: "photos", Key: key}); err != nil || found.Sniffed != c.want || v.Sniffed != c.want {
+			t.Errorf("%s: %q, then %q, want %q (%v)", key, v.Sniffed, found.Sniffed, c.want, err)
+		}
+	}
+}
+
 type brokenReader struct{ err error }
 
 func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }

@@ -64,7 +64,8 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	v.Blob = blob.KeyFor(v.Bucket, id, v.Key)
 	v.Regions = []string{o.Region}
 
-	body := checksum.NewReader(admitted, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
+	sniffer := &admit.Sniffer{Reader: admitted}
+	body := checksum.NewReader(sniffer, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
 	info, err := o.Store.Put(ctx, v.Blob, in.Size, body, record.Meta(v))
 	if err != nil {
 		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, admit.Blame(admitted, err))
@@ -78,6 +79,9 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 		return metadata.Version{}, err
 	}
 	v.Size, v.CRC64 = info.Size, info.CRC64
+	if v.Sniffed = ""; metadata.MediaType(v.ContentType, v.Key) == "" {
+		v.Sniffed = sniffer.Type()
+	}
 	v.ETag = sums[string(checksum.MD5)]
 	delete(sums, string(checksum.MD5))
 	v.Checksums = sums

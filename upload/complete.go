@@ -106,7 +106,7 @@ func (m *Manager) complete(ctx context.Context, u metadata.Upload, named []Compl
 		return metadata.Version{}, fmt.Errorf("complete upload %s: the store made %d bytes with checksum %x, not %d with %x", u.ID, info.Size, info.CRC64, v.Size, v.CRC64)
 	}
 	v.Modified = m.Now().UTC().Truncate(time.Millisecond)
-	if err = m.admitWhole(ctx, &b, v); err == nil {
+	if err = m.admitWhole(ctx, &b, &v); err == nil {
 		// If it was aborted meanwhile, Abort has freed the blob or will.
 		var done metadata.Version
 		if done, err = m.Catalog.CompleteUpload(ctx, u.ID, v, o.Cond); err == nil {
@@ -125,8 +125,10 @@ func (m *Manager) complete(ctx context.Context, u metadata.Upload, named []Compl
 
 // admitWhole looks at the first bytes of what the parts have become: the client
 // may have made it of other parts than the one that was looked at when it came.
-func (m *Manager) admitWhole(ctx context.Context, b *metadata.Bucket, v metadata.Version) error {
-	if len(b.UploadRules.Types) == 0 {
+// Where nothing else tells what v is, they do.
+func (m *Manager) admitWhole(ctx context.Context, b *metadata.Bucket, v *metadata.Version) error {
+	untold := metadata.MediaType(v.ContentType, v.Key) == ""
+	if len(b.UploadRules.Types) == 0 && !untold {
 		return nil
 	}
 	n := min(v.Size, probe.SniffLen)
@@ -141,6 +143,9 @@ func (m *Manager) admitWhole(ctx context.Context, b *metadata.Bucket, v metadata
 	head, err := io.ReadAll(io.LimitReader(body, n))
 	if err != nil {
 		return fmt.Errorf("look at upload %s: %w", v.ID, err)
+	}
+	if untold {
+		v.Sniffed = admit.MediaOf(head)
 	}
 	return admit.Head(b, v.ContentType, head)
 }

@@ -78,3 +78,19 @@ func TestRulesRefuseTheWhole(t *testing.T) {
 	_, err = w.uploads.Complete(t.Context(), u, named(part), upload.CompleteOptions{Size: -1})
 	w.wantRefused(metadata.ErrQuota, err)
 }
+
+// A film of which neither the key nor the type says that it is one.
+func TestFilmsWithoutANameForItAreKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for key, want := range map[string]string{"9f86d081": "video/webm", "film.webm": ""} {
+		u, err := w.uploads.Begin(t.Context(), metadata.Version{Bucket: "films", Key: key, Owner: "ann", ContentType: "binary/octet-stream"}, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := w.uploads.Complete(t.Context(), u, named(w.put(u, 1, webm(1000))), upload.CompleteOptions{Size: -1})
+		if err != nil || v.Sniffed != want {
+			t.Errorf("%s is %q, want %q (%v)", key, v.Sniffed, want, err)
+		}
+	}
+}

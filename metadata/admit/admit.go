@@ -124,6 +124,32 @@ func readHead(r io.Reader) ([]byte, error) {
 	return head[:n], nil
 }
 
+// Sniffer keeps the first bytes of the body that is read through it.
+type Sniffer struct {
+	io.Reader
+	head []byte
+}
+
+// Read implements io.Reader.
+func (s *Sniffer) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if missing := probe.SniffLen - len(s.head); missing > 0 {
+		s.head = append(s.head, p[:min(n, missing)]...)
+	}
+	return n, err
+}
+
+// Type is the type of a photo or video by the bytes read so far; "" for all else.
+func (s *Sniffer) Type() string { return MediaOf(s.head) }
+
+// MediaOf is the type of a photo or video that begins with head; "" for all else.
+func MediaOf(head []byte) string {
+	if t := probe.Sniff(head); probe.KindOf(t) != "" {
+		return t
+	}
+	return ""
+}
+
 // limited fails where more comes than the bucket takes. The error is kept, since
 // stores do not all pass on what their reader said.
 type limited struct {

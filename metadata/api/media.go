@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -109,7 +110,7 @@ func (c *call) createMedia() error {
 	m, err := c.store.UpsertMedia(c.ctx(), in.Bucket, in.Key, func(m *metadata.Media) error {
 		if made = m.ID == ""; made {
 			// What follows the feed completes it from the object.
-			kind := probe.KindOf(probe.TypeOf(contentType, in.Key))
+			kind := probe.KindOf(cmp.Or(metadata.MediaType(contentType, in.Key), v.Sniffed))
 			if kind == "" && !there {
 				kind = in.Kind
 			}

@@ -129,7 +129,7 @@ func (w *Worker) reconcile(ctx context.Context, o object, seen string) error {
 			return nil // and its records with it
 		case err != nil && !none:
 			return err
-		case none || probe.TypeOf(v.ContentType, v.Key) == "":
+		case none || probe.KindOf(v.MediaType()) == "":
 			// The record may be of a removed version newer than v.
 			return w.store.DropMedia(ctx, o.bucket, o.key, max(seen, v.ID))
 		}
@@ -191,7 +191,7 @@ func describe(m *metadata.Media, v metadata.Version) error {
 		m.Blob, m.Regions = v.Blob, v.Regions
 		return nil
 	}
-	t := probe.TypeOf(v.ContentType, v.Key)
+	t := v.MediaType()
 	m.Kind, m.ContentType = probe.KindOf(t), t
 	m.VersionID, m.Size, m.ETag, m.Blob, m.Regions = v.ID, v.Size, v.ETag, v.Blob, v.Regions
 	m.Width, m.Height, m.Duration, m.Codecs, m.TakenAt = 0, 0, 0, nil, nil
@@ -239,7 +239,7 @@ func (w *Worker) resyncBucket(ctx context.Context, bucket string) error {
 		}
 		var list []change
 		for _, v := range page.Versions {
-			if probe.TypeOf(v.ContentType, v.Key) != "" {
+			if probe.KindOf(v.MediaType()) != "" {
 				list = append(list, change{object: object{bucket, v.Key}, version: v.ID, media: true})
 			}
 		}

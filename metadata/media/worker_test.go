@@ -226,6 +226,24 @@ func TestRecordFollowsTheObject(t *testing.T) {
 		return len(m.Regions) == 2 && m.State == metadata.MediaReady
 	})
 
+	// Neither its name nor its type tells, but whoever stored it has looked.
+	bare := metadata.Version{
+		Bucket: "photos", Key: "d41d8cd9", ID: ulid.Make().String(), ContentType: "binary/octet-stream", Sniffed: "image/png",
+		Modified: time.Now(), Owner: "ann", Blob: "photos/bare", Regions: []string{pgtest.Region},
+	}
+	w.mu.Lock()
+	w.bytes[bare.ID] = pngOf(7, 5)
+	bare.Size = int64(len(w.bytes[bare.ID]))
+	w.mu.Unlock()
+	if _, err := w.store.Commit(t.Context(), bare, metadata.Cond{}); err != nil {
+		t.Fatal(err)
+	}
+	if m := w.ready(bare); m.Kind != metadata.KindPhoto || m.Width != 7 || m.ContentType != "image/png" {
+		t.Errorf("a photo without a name for it: %+v", m)
+	}
+	w.remove("photos", "d41d8cd9", "")
+	w.gone("photos", "d41d8cd9")
+
 	w.put("photos", "notes.txt", "text/plain", []byte("no photo"))
 	w.put("photos", "a/b.jpg", "text/plain", []byte("no photo any more"))
 	w.gone("photos", "a/b.jpg")

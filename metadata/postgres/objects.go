@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,7 +46,7 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 	if err != nil {
 		return v, err
 	}
-	data, err := json.Marshal(metadata.ObjectData{Size: v.Size, ETag: v.ETag, ContentType: v.ContentType, Current: true})
+	data, err := json.Marshal(metadata.ObjectData{Size: v.Size, ETag: v.ETag, ContentType: cmp.Or(v.Sniffed, v.ContentType), Current: true})
 	if err != nil {
 		return v, err
 	}

@@ -26,6 +26,7 @@ type attrs struct {
 	Tags         map[string]string `json:"tags,omitempty"`
 	Checksums    map[string]string `json:"sums,omitempty"`
 	ChecksumType string            `json:"sumtype,omitempty"`
+	Sniffed      string            `json:"sniff,omitempty"`
 }
 
 // formatAttrs is nil where there is nothing to keep.
@@ -34,7 +35,7 @@ func formatAttrs(v *metadata.Version) ([]byte, error) {
 		Encoding: v.ContentEncoding, Disposition: v.ContentDisposition, Language: v.ContentLanguage,
 		CacheControl: v.CacheControl, Expires: v.Expires, StorageClass: v.StorageClass,
 		Headers: v.Headers, User: v.UserMetadata, Tags: v.Tags,
-		Checksums: v.Checksums, ChecksumType: v.ChecksumType,
+		Checksums: v.Checksums, ChecksumType: v.ChecksumType, Sniffed: v.Sniffed,
 	})
 	if err != nil || string(text) == "{}" {
 		return nil, err
@@ -53,7 +54,7 @@ func parseAttrs(text []byte, v *metadata.Version) error {
 	v.ContentEncoding, v.ContentDisposition, v.ContentLanguage = a.Encoding, a.Disposition, a.Language
 	v.CacheControl, v.Expires, v.StorageClass = a.CacheControl, a.Expires, a.StorageClass
 	v.Headers, v.UserMetadata, v.Tags = a.Headers, a.User, a.Tags
-	v.Checksums, v.ChecksumType = a.Checksums, a.ChecksumType
+	v.Checksums, v.ChecksumType, v.Sniffed = a.Checksums, a.ChecksumType, a.Sniffed
 	return nil
 }
 

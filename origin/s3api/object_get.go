@@ -67,7 +67,7 @@ func (c *call) getObject() error {
 	if err != nil {
 		return err
 	}
-	c.sample.Class = metadata.ClassOf(metadata.MediaType(v.ContentType, v.Key))
+	c.sample.Class = metadata.ClassOf(v.MediaType())
 	h := c.w.Header()
 	if c.who.node {
 		h.Set(hop.Version, v.ID)
