@@ -355,6 +355,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_key, b.id));
+    -- While the lock was waited for, versioning may have been changed and others
+    -- may have written by it: nobody goes back behind them.
+    SELECT versioning INTO b.versioning FROM bucket WHERE id = b.id;
     SELECT * INTO old FROM object WHERE bucket_id = b.id AND key = p_key;
     r_status := failed_condition(old.etag, old.version_id, p_match, p_none_match, p_if_version);
     IF r_status IS NOT NULL THEN

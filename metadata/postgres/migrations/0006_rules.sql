@@ -135,6 +135,9 @@ BEGIN
         used := open_quota(b, p_size); -- before the lock of the key, as its locks are held longer
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_key, b.id));
+    -- While the lock was waited for, versioning may have been changed and others
+    -- may have written by it: nobody goes back behind them.
+    SELECT versioning INTO b.versioning FROM bucket WHERE id = b.id;
     SELECT version_id, etag INTO old_version, old_etag FROM object WHERE bucket_id = b.id AND key = p_key;
     IF old_version = p_version
        OR EXISTS (SELECT FROM dropped_version WHERE version_id = p_version)
