@@ -79,62 +79,64 @@ function PurgeForm() {
     }
   };
   return (
-    <form className="card padded stack" onSubmit={(e) => void submit(e)} aria-label="Purge">
-      <div className="scroll-x">
-        <Segments
-          label="What to purge"
-          value={by}
-          onChange={(v) => {
-            setBy(v);
-            setError(null);
-          }}
-          choices={(Object.keys(kinds) as By[]).map((value) => ({ value, label: kinds[value].label }))}
-        />
-      </div>
-      {kinds[by].field && (
-        <TextArea
-          key={by}
-          className="input mono"
-          label={kinds[by].field}
-          hint={kinds[by].hint}
-          placeholder={kinds[by].example}
-          value={text[by] ?? ''}
-          onChange={(e) => setText({ ...text, [by]: e.target.value })}
-          rows={4}
-          autoCapitalize="none"
-          spellCheck={false}
-        />
-      )}
-      {by === 'bucket' && (
-        <SelectField label="Bucket" hint={kinds.bucket.hint} value={chosen} onChange={(e) => setBucket(e.target.value)} disabled={!buckets.data?.length}>
-          {buckets.data?.length ? buckets.data.map((b) => <option key={b.name}>{b.name}</option>) : <option value="">There is no bucket</option>}
-        </SelectField>
-      )}
-      {by === 'everything' && <Notice tone="warn">{kinds.everything.hint}</Notice>}
-      <fieldset className="choice">
-        <legend>How</legend>
-        <label>
-          <input type="radio" name="how" checked={!soft} onChange={() => setSoft(false)} />
-          <span>
-            <b>Hard</b> <span className="muted">Caches drop it. The next request is answered from further in.</span>
-          </span>
-        </label>
-        <label>
-          <input type="radio" name="how" checked={soft} onChange={() => setSoft(true)} />
-          <span>
-            <b>Soft</b> <span className="muted">Caches keep it, and ask whether it is still right before they use it again.</span>
-          </span>
-        </label>
-      </fieldset>
-      {error !== null && <Failure error={error} />}
-      <div className="actions">
-        <Button type="submit" look={by === 'everything' ? 'danger' : 'primary'} icon={Eraser} busy={busy} disabled={!ready}>
-          {by === 'everything' ? 'Purge everything …' : 'Purge'}
-        </Button>
-        {list.length > 1 && <span className="small muted">{list.length} lines</span>}
-      </div>
+    <>
+      <form className="card padded stack" onSubmit={(e) => void submit(e)} aria-label="Purge">
+        <div className="scroll-x">
+          <Segments
+            label="What to purge"
+            value={by}
+            onChange={(v) => {
+              setBy(v);
+              setError(null);
+            }}
+            choices={(Object.keys(kinds) as By[]).map((value) => ({ value, label: kinds[value].label }))}
+          />
+        </div>
+        {kinds[by].field && (
+          <TextArea
+            key={by}
+            className="input mono"
+            label={kinds[by].field}
+            hint={kinds[by].hint}
+            placeholder={kinds[by].example}
+            value={text[by] ?? ''}
+            onChange={(e) => setText({ ...text, [by]: e.target.value })}
+            rows={4}
+            autoCapitalize="none"
+            spellCheck={false}
+          />
+        )}
+        {by === 'bucket' && (
+          <SelectField label="Bucket" hint={kinds.bucket.hint} value={chosen} onChange={(e) => setBucket(e.target.value)} disabled={!buckets.data?.length}>
+            {buckets.data?.length ? buckets.data.map((b) => <option key={b.name}>{b.name}</option>) : <option value="">There is no bucket</option>}
+          </SelectField>
+        )}
+        {by === 'everything' && <Notice tone="warn">{kinds.everything.hint}</Notice>}
+        <fieldset className="choice">
+          <legend>How</legend>
+          <label>
+            <input type="radio" name="how" checked={!soft} onChange={() => setSoft(false)} />
+            <span>
+              <b>Hard</b> <span className="muted">Caches drop it. The next request is answered from further in.</span>
+            </span>
+          </label>
+          <label>
+            <input type="radio" name="how" checked={soft} onChange={() => setSoft(true)} />
+            <span>
+              <b>Soft</b> <span className="muted">Caches keep it, and ask whether it is still right before they use it again.</span>
+            </span>
+          </label>
+        </fieldset>
+        {error !== null && <Failure error={error} />}
+        <div className="actions">
+          <Button type="submit" look={by === 'everything' ? 'danger' : 'primary'} icon={Eraser} busy={busy} disabled={!ready}>
+            {by === 'everything' ? 'Purge everything …' : 'Purge'}
+          </Button>
+          {list.length > 1 && <span className="small muted">{list.length} lines</span>}
+        </div>
+      </form>
       {asking && <Everything soft={soft} onPurge={purge} onClose={() => setAsking(false)} />}
-    </form>
+    </>
   );
 }
 
@@ -147,7 +149,6 @@ function Everything({ soft, onPurge, onClose }: { soft: boolean; onPurge: () => 
   const [error, setError] = useState<unknown>(null);
   const submit = async (e: FormEvent) => {
     e.preventDefault();
-    e.stopPropagation();
     setBusy(true);
     setError(null);
     try {
