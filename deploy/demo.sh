@@ -51,9 +51,9 @@ put() {
 	printf '%-22s %8d bytes into %s\n' "$2" "$(wc -c <"$1")" "$(of "$REGIONS" "$4")"
 }
 
-say "a bucket that everybody may read"
+say "a bucket that everybody may read, with copies in all regions"
 code=$(curl -sS -K "$work/api" -H 'Content-Type: application/json' -o "$work/answer" -w '%{http_code}' \
-	-d "{\"name\":\"$BUCKET\",\"region\":\"us-west\",\"visibility\":\"public-read\"}" "$API/v1/buckets")
+	-d "{\"name\":\"$BUCKET\",\"region\":\"us-west\",\"visibility\":\"public-read\",\"placement\":\"all\"}" "$API/v1/buckets")
 case $code in
 201) echo "created $BUCKET" ;;
 409) echo "$BUCKET is there already" ;;

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // repository is where deploy and the compose file are, from this folder.
@@ -45,6 +46,9 @@ func TestDashboardAndAlertsAskForMetricsThatExist(t *testing.T) {
 	if !strings.Contains(out, "40 answers with 200") {
 		t.Error("the demo does not tell of its traffic")
 	}
+	eventually(t, 20*time.Second, "us-west has copies of what the demo put elsewhere", func() bool {
+		return strings.Contains(string(get(t, c.s3(0)+"/metrics").body), "meridian_replication_bytes_total{")
+	})
 	told := map[string]bool{"up": true} // by Prometheus itself
 	for _, node := range []string{c.api(), c.s3(0), c.regional(0), c.edge(0)} {
 		a := get(t, node+"/metrics")
