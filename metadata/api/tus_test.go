@@ -101,8 +101,14 @@ func TestTusPreflightsNeedNoCredentials(t *testing.T) {
 	t.Parallel()
 	w := newTusWorld(t)
 	for _, path := range []string{"/v1/tus", "/v1/tus/", "/v1/tus/x"} {
-		a := w.do(http.StatusNoContent, nobody, http.MethodOptions, path, "", "Origin", "https://app.example", "Access-Control-Request-Method", "PATCH")
-		if a.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(a.header.Get("Access-Control-Allow-Methods"), "PATCH") || a.header.Get("Tus-Version") != "1.0.0" {
+		a := w.do(http.StatusNoContent, nobody, http.MethodOptions, path, "", "Origin", "https://app.example",
+			"Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "tus-resumable,upload-offset")
+		if a.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(a.header.Get("Access-Control-Allow-Methods"), "PATCH") ||
+			a.header.Get("Access-Control-Allow-Headers") != "tus-resumable,upload-offset" {
+			t.Errorf("%s: %v", path, a.header)
+		}
+		// One that is no preflight asks what the server can do.
+		if a := w.do(http.StatusNoContent, nobody, http.MethodOptions, path, ""); a.header.Get("Tus-Version") != "1.0.0" {
 			t.Errorf("%s: %v", path, a.header)
 		}
 	}
