@@ -105,8 +105,8 @@ play() {
 	size=$(wc -c <"$media/video.mp4")
 	at=0
 	while [ "$at" -lt "$size" ]; do
-		curl -sS -r "$at-$((at + 262143))" -o /dev/null -w '%{http_code}\n' "$1/$BUCKET/videos/zoom.mp4" >>"$work/codes-$2"
-		at=$((at + 262144))
+		curl -sS -r "$at-$((at + 32767))" -o /dev/null -w '%{http_code}\n' "$1/$BUCKET/videos/zoom.mp4" >>"$work/codes-$2"
+		at=$((at + 32768))
 	done
 }
 
