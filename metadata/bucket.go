@@ -49,6 +49,8 @@ type Bucket struct {
 	Cache      CacheRules `json:"cache"`
 	// UploadRules say what may come in.
 	UploadRules UploadRules `json:"upload_rules,omitzero"`
+	// Pull makes the bucket a pull zone.
+	Pull Pull `json:"pull,omitzero"`
 	// Config holds subresource documents (cors, policy, tagging, ...) by name,
 	// as JSON.
 	Config  map[string]json.RawMessage `json:"config,omitempty"`

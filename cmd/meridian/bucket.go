@@ -20,6 +20,8 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 	placement := s.flags.String("placement", "", "which `regions` hold copies: home, all, or names, comma-separated")
 	residency := s.flags.String("residency", "", "`regions` in which the bucket may be, comma-separated, or any")
 	edgeTTL := s.flags.Duration("edge-ttl", 0, "how long edges keep what has no Cache-Control")
+	var pull pullOptions
+	pull.declare(s)
 	var rules ruleOptions
 	rules.declare(s)
 	s.flags.Usage = usageWith(s, p.stdout, "meridian bucket create NAME | list | set NAME | delete NAME [options]")
@@ -48,6 +50,9 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 		if err := rules.into(change); err != nil {
 			return err
 		}
+		if err := pull.into(change); err != nil {
+			return err
+		}
 		switch {
 		case verb == "create" && name != "":
 			change["name"] = name
@@ -57,7 +62,7 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 			return api.call(ctx, http.MethodPost, "/v1/buckets", change, nil)
 		case verb == "set" && name != "":
 			if len(change) == 0 {
-				return usagef("nothing to set: give --visibility, --placement, --residency, --edge-ttl, --max-size, --types, --quota or --quota-objects")
+				return usagef("nothing to set: give --visibility, --placement, --residency, --edge-ttl, --max-size, --types, --quota, --quota-objects or --pull")
 			}
 			return api.call(ctx, http.MethodPatch, "/v1/buckets/"+url.PathEscape(name), change, nil)
 		case verb == "delete" && name != "":

@@ -26,6 +26,9 @@ type newBucket struct {
 	Cache      metadata.CacheRules `json:"cache"`
 	// What may come in; no field is no limit.
 	UploadRules metadata.UploadRules `json:"upload_rules"`
+	// An HTTP origin instead of objects. Such a bucket is public-read unless it
+	// says otherwise.
+	Pull metadata.Pull `json:"pull"`
 }
 
 // bucketPatch is what may be changed of a bucket.
@@ -36,6 +39,7 @@ type bucketPatch struct {
 	Versioning  patch[string]             `json:"versioning"`
 	Cache       patch[cachePatch]         `json:"cache"`
 	UploadRules patch[rulesPatch]         `json:"upload_rules"`
+	Pull        patch[metadata.Pull]      `json:"pull"` // replaced as a whole
 }
 
 type rulesPatch struct {
@@ -104,10 +108,13 @@ func (c *call) createBucket() error {
 	}
 	b := metadata.Bucket{
 		Name: in.Name, Region: in.Region, Placement: in.Placement, Residency: in.Residency, Visibility: in.Visibility, Versioning: in.Versioning,
-		Cache: in.Cache, UploadRules: in.UploadRules, Owner: c.who.user, Created: c.now().UTC(),
+		Cache: in.Cache, UploadRules: in.UploadRules, Pull: in.Pull, Owner: c.who.user, Created: c.now().UTC(),
 	}
 	if b.Region == "" {
 		b.Region = c.opts.Region
+	}
+	if b.Visibility == "" && !b.Pull.IsZero() {
+		b.Visibility = metadata.PublicRead
 	}
 	regions, err := c.knownRegions()
 	if err != nil {
@@ -122,6 +129,11 @@ func (c *call) createBucket() error {
 	if regions != nil && !slices.Contains(regions, b.Region) {
 		wrong = append(wrong, unknownRegion("region", b.Region, regions))
 	}
+	taken, err := c.takenHost(b.Name, b.Pull)
+	if err != nil {
+		return err
+	}
+	wrong = append(wrong, taken...)
 	if wrong = append(wrong, checkBucket(b, regions)...); len(wrong) > 0 {
 		return wrong
 	}
@@ -143,6 +155,13 @@ func (c *call) patchBucket() error {
 	if err != nil {
 		return err
 	}
+	taken, err := c.takenHost(c.param("name"), in.Pull.Value)
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		return taken
+	}
 	b, err := c.store.UpdateBucket(c.ctx(), c.param("name"), func(b *metadata.Bucket) error {
 		in.apply(b)
 		if wrong := checkBucket(*b, regions); len(wrong) > 0 {
@@ -161,6 +180,7 @@ func (p *bucketPatch) apply(b *metadata.Bucket) {
 	p.Residency.apply(&b.Residency)
 	p.Visibility.apply(&b.Visibility)
 	p.Versioning.apply(&b.Versioning)
+	p.Pull.apply(&b.Pull)
 	p.applyCache(b)
 	p.applyRules(b)
 }
@@ -246,8 +266,29 @@ func checkBucket(b metadata.Bucket, regions []string) (wrong fieldErrors) {
 		}
 	}
 	b.UploadRules.Check(func(rule, reason string) { add("upload_rules."+rule, "%s", reason) })
+	b.Pull.Check(func(field, reason string) {
+		add("pull."+field, "%s", strings.TrimPrefix(reason, metadata.ErrInvalid.Error()+": "))
+	})
 	slices.SortFunc(wrong, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return wrong
+}
+
+// takenHost says which of a pull zone's hosts another one has already.
+func (c *call) takenHost(bucket string, p metadata.Pull) (wrong fieldErrors, err error) {
+	if len(p.Hosts) == 0 {
+		return nil, nil
+	}
+	for other, err := range c.store.Buckets(c.ctx(), "") {
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range other.Pull.Hosts {
+			if other.Name != bucket && slices.Contains(p.Hosts, h) {
+				wrong = append(wrong, FieldError{"pull.hosts", fmt.Sprintf("%s is served by bucket %s already", h, other.Name)})
+			}
+		}
+	}
+	return wrong, nil
 }
 
 func unknownRegion(field, region string, known []string) FieldError {

@@ -38,6 +38,7 @@ func testBucketRoundTrip(t *testing.T, s metadata.Store) {
 		Versioning: metadata.VersioningEnabled, Owner: "ada",
 		Cache:   metadata.CacheRules{EdgeTTL: metadata.Duration(time.Minute)},
 		Config:  map[string]json.RawMessage{"policy": json.RawMessage(`{"b":1,"a":[2,1]}`)},
+		Pull:    metadata.Pull{Origins: []string{"http://127.0.0.1:8000"}, ResponseHeaders: metadata.HeaderRules{Remove: []string{"Server"}}},
 		Created: time.Date(2025, 3, 4, 5, 6, 7, 8000, time.UTC),
 	}
 	made, err := s.CreateBucket(t.Context(), b)

@@ -17,12 +17,12 @@ import (
 )
 
 // bucketColumns are as scanBucket reads them.
-const bucketColumns = `id, name, region, placement, residency, visibility, versioning, owner, cache, config, upload_rules, created`
+const bucketColumns = `id, name, region, placement, residency, visibility, versioning, owner, cache, config, upload_rules, pull, created`
 
 func scanBucket(row pgx.CollectableRow) (metadata.Bucket, error) {
 	var b metadata.Bucket
-	var cache, config, rules []byte
-	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Residency, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &rules, &b.Created)
+	var cache, config, rules, pull []byte
+	err := row.Scan(&b.ID, &b.Name, &b.Region, &b.Placement, &b.Residency, &b.Visibility, &b.Versioning, &b.Owner, &cache, &config, &rules, &pull, &b.Created)
 	if err != nil {
 		return b, err
 	}
@@ -37,6 +37,9 @@ func scanBucket(row pgx.CollectableRow) (metadata.Bucket, error) {
 	}
 	if err := json.Unmarshal(rules, &b.UploadRules); err != nil {
 		return b, fmt.Errorf("upload rules of bucket %s: %w", b.Name, err)
+	}
+	if err := json.Unmarshal(pull, &b.Pull); err != nil {
+		return b, fmt.Errorf("pull zone of bucket %s: %w", b.Name, err)
 	}
 	return b, nil
 }
@@ -98,6 +101,10 @@ func checkBucket(b *metadata.Bucket) error {
 	if err != nil {
 		return err
 	}
+	b.Pull.Check(func(field, reason string) { err = metadata.Invalidf("pull %s: %s", field, reason) })
+	if err != nil {
+		return err
+	}
 	return b.CheckPlacement()
 }
 
@@ -118,16 +125,16 @@ func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.B
 	}
 	var made metadata.Bucket
 	err = s.changeBucket(ctx, metadata.BucketCreated, b.Name, func(tx pgx.Tx) (err error) {
-		cache, config, rules, err := bucketDocuments(b)
+		docs, err := bucketDocuments(b)
 		if err != nil {
 			return err
 		}
 		made, err = oneBucket(ctx, tx, `
 			INSERT INTO bucket (name, region, placement, residency, visibility, versioning, owner, cache, config, created,
-			                    upload_rules, quota_bytes, quota_objects)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING `+bucketColumns,
-			b.Name, b.Region, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, b.Owner, cache, config, b.Created,
-			rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects)
+			                    upload_rules, quota_bytes, quota_objects, pull)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING `+bucketColumns,
+			b.Name, b.Region, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, b.Owner, docs.cache, docs.config, b.Created,
+			docs.rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects, docs.pull)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == codeUnique {
 			return metadata.ErrBucketExists
@@ -143,15 +150,19 @@ func (s *Store) CreateBucket(ctx context.Context, b metadata.Bucket) (metadata.B
 	return made, nil
 }
 
-func bucketDocuments(b metadata.Bucket) (cache, config, rules []byte, err error) {
-	if cache, err = json.Marshal(b.Cache); err != nil {
-		return nil, nil, nil, err
+// documents are the parts of a bucket that are kept as JSON.
+type documents struct{ cache, config, rules, pull []byte }
+
+func bucketDocuments(b metadata.Bucket) (d documents, err error) {
+	for _, part := range []struct {
+		to    *[]byte
+		value any
+	}{{&d.cache, b.Cache}, {&d.config, b.Config}, {&d.rules, b.UploadRules}, {&d.pull, b.Pull}} {
+		if *part.to, err = json.Marshal(part.value); err != nil {
+			return documents{}, err
+		}
 	}
-	if config, err = json.Marshal(b.Config); err != nil {
-		return nil, nil, nil, err
-	}
-	rules, err = json.Marshal(b.UploadRules)
-	return cache, config, rules, err
+	return d, nil
 }
 
 // Bucket implements metadata.Buckets.
@@ -246,16 +257,16 @@ func (s *Store) updateBucket(ctx context.Context, name string, change func(*meta
 		if err != nil {
 			return err
 		}
-		cache, config, rules, err := bucketDocuments(b)
+		docs, err := bucketDocuments(b)
 		if err != nil {
 			return err
 		}
 		b, err = oneBucket(ctx, tx, `
 			UPDATE bucket SET placement = $2, residency = $3, visibility = $4, versioning = $5, cache = $6, config = $7,
-			       upload_rules = $8, quota_bytes = $9, quota_objects = $10
+			       upload_rules = $8, quota_bytes = $9, quota_objects = $10, pull = $11
 			 WHERE id = $1 RETURNING `+bucketColumns,
-			b.ID, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, cache, config,
-			rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects)
+			b.ID, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, docs.cache, docs.config,
+			docs.rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects, docs.pull)
 		return err
 	})
 	return b, err
