@@ -30,7 +30,7 @@ import (
 
 // devCluster is a meridian dev that runs for a test.
 type devCluster struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	base int
 	cred credentials
@@ -40,13 +40,13 @@ type devCluster struct {
 
 // startDev runs meridian dev, in this process, on free ports and a directory of
 // its own, and returns when it is ready.
-func startDev(t *testing.T, args ...string) *devCluster {
+func startDev(t testing.TB, args ...string) *devCluster {
 	t.Helper()
 	return startDevIn(t, devDir(t), args...)
 }
 
 // devDir is a directory that the user Postgres runs as can get to.
-func devDir(t *testing.T) string {
+func devDir(t testing.TB) string {
 	t.Helper()
 	requirePostgres(t)
 	dir, err := os.MkdirTemp("", "meridian-test-*")
@@ -62,7 +62,7 @@ func devDir(t *testing.T) string {
 
 // requirePostgres skips where Postgres is not installed, except in CI, where
 // make test has installed it.
-func requirePostgres(t *testing.T) {
+func requirePostgres(t testing.TB) {
 	t.Helper()
 	if _, err := pgserver.FindBinaries(t.Context()); err != nil {
 		missing(t, err.Error())
@@ -71,7 +71,7 @@ func requirePostgres(t *testing.T) {
 
 // missing skips a test for want of something that make test installs; in CI
 // that is a failure.
-func missing(t *testing.T, what string) {
+func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(what)
@@ -79,7 +79,7 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-func startDevIn(t *testing.T, dir string, args ...string) *devCluster {
+func startDevIn(t testing.TB, dir string, args ...string) *devCluster {
 	t.Helper()
 	c := &devCluster{t: t, dir: dir, base: freeBase(t), out: newLineBuffer()}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -178,7 +178,7 @@ type answer struct {
 }
 
 // get asks url, with headers given as name, value pairs.
-func get(t *testing.T, url string, headers ...string) answer {
+func get(t testing.TB, url string, headers ...string) answer {
 	t.Helper()
 	a, err := tryGet(t.Context(), url, headers...)
 	if err != nil {
@@ -205,7 +205,7 @@ func tryGet(ctx context.Context, url string, headers ...string) (answer, error) 
 }
 
 // eventually calls ok until it returns true, and fails the test after limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !ok(); {
 		if time.Now().After(deadline) {
@@ -216,7 +216,7 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 }
 
 // photo is a JPEG that depends on seed.
-func photo(t *testing.T, seed uint64, width, height int) []byte {
+func photo(t testing.TB, seed uint64, width, height int) []byte {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
@@ -232,7 +232,7 @@ func photo(t *testing.T, seed uint64, width, height int) []byte {
 }
 
 // clip is an H.264 MP4 of some seconds and about 1 MB each, made by ffmpeg.
-func clip(t *testing.T, seconds int) []byte {
+func clip(t testing.TB, seconds int) []byte {
 	t.Helper()
 	ffmpeg, err := exec.LookPath("ffmpeg")
 	if err != nil {
@@ -252,7 +252,7 @@ func clip(t *testing.T, seconds int) []byte {
 }
 
 // freeBase finds a port under which all 24 of meridian dev are free.
-func freeBase(t *testing.T) int {
+func freeBase(t testing.TB) int {
 	t.Helper()
 search:
 	for range 100 {
@@ -309,7 +309,7 @@ func (b *lineBuffer) line(line string) <-chan struct{} {
 }
 
 // testLog sends a log to the test's output.
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(p []byte) (int, error) {
 	l.t.Logf("%s", bytes.TrimRight(p, "\n"))

@@ -217,7 +217,7 @@ func (c *devCluster) startEdge(region string, args ...string) string {
 func noEnv(string) (string, bool) { return "", false }
 
 // buildMeridian builds the program once for a test that kills it.
-func buildMeridian(t *testing.T) string {
+func buildMeridian(t testing.TB) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "meridian")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
@@ -227,7 +227,7 @@ func buildMeridian(t *testing.T) string {
 }
 
 // startProcess runs meridian dev as a process of its own.
-func startProcess(t *testing.T, binary, dir string) (*devCluster, *exec.Cmd) {
+func startProcess(t testing.TB, binary, dir string) (*devCluster, *exec.Cmd) {
 	t.Helper()
 	c := &devCluster{t: t, dir: dir, base: freeBase(t)}
 	cmd := exec.Command(binary, "dev", "--data", dir, "--port-base", fmt.Sprint(c.base), "--log-level", "warn")
