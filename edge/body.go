@@ -19,8 +19,20 @@ const writeChunk = 64 << 10
 // errClientGone says that the client took no more.
 var errClientGone = errors.New("client is gone")
 
+// A body that is being sent keeps up to two slices alive, in the cache or not, for
+// as long as its client likes to take. What all of them may keep together is
+// bounded: pinnedLeast and a share of the cache.
+const (
+	pinnedLeast = 24 << 20
+	pinnedShare = 8
+	// copied is how much a body holds, in a copy, for which nothing was left.
+	copied = 128 << 10
+)
+
 // source reads the slices of a body in order, each fetched while the one before
-// is being written. It holds two at a time.
+// is being written. It holds two at a time, or, where too much is held already, a
+// copy of the piece that is being written and nothing else: a slice that is
+// evicted meanwhile is fetched again.
 type source struct {
 	x    *exchange
 	head *httpcache.Head
@@ -29,6 +41,9 @@ type source struct {
 	given      []byte
 	givenIndex int64
 	givenHeld  bool
+
+	pinned int64  // bytes of Node.pins
+	copy   []byte // nil unless pieces are copied
 
 	ahead      chan fetched // result of the slice asked for ahead; nil if none
 	aheadIndex int64
@@ -45,16 +60,25 @@ func (x *exchange) source(f *found) *source {
 	if f.filled != nil && f.filled.body != nil {
 		s.given, s.givenIndex = f.filled.body, f.filled.index
 	}
+	if need := min(s.head.Size, 2*cache.SliceSize); need > copied && !s.head.Inline && x.r.Method == http.MethodGet {
+		if x.n.pins.TryAcquire(need) {
+			s.pinned = need
+		} else {
+			s.copy = make([]byte, copied)
+			x.n.metrics.copied.Inc()
+		}
+	}
 	return s
 }
 
-// wait returns when nothing is being fetched ahead any more; the context that it
+// close returns when nothing is being fetched ahead any more; the context that it
 // was asked for under has ended.
-func (s *source) wait() {
+func (s *source) close() {
 	if s.ahead != nil {
 		<-s.ahead
 		s.ahead = nil
 	}
+	s.x.n.pins.Release(s.pinned)
 }
 
 // slice returns a slice, and whether it was held before the request came.
@@ -104,7 +128,7 @@ func (s *source) took(f fetched) ([]byte, bool, error) {
 
 // prefetch begins fetching a slice that will be wanted next.
 func (s *source) prefetch(ctx context.Context, index int64) {
-	if s.ahead != nil || index == s.givenIndex || s.x.n.cachedSlice(ctx, s.x.object, s.head, index) != nil {
+	if s.copy != nil || s.ahead != nil || index == s.givenIndex || s.x.n.cachedSlice(ctx, s.x.object, s.head, index) != nil {
 		return
 	}
 	ahead := make(chan fetched, 1)
@@ -129,6 +153,9 @@ func (s *source) write(ctx context.Context, w *clientWriter, offset, length int6
 			return fmt.Errorf("slice %d is too short: %w", index, errVersionGone)
 		}
 		part := b[offset-base : min(int64(len(b)), end-base)]
+		if s.copy != nil {
+			part = s.copy[:copy(s.copy, part)]
+		}
 		if next := base + cache.SliceSize; next < end {
 			s.prefetch(ctx, index+1)
 		}

@@ -20,6 +20,7 @@ type metrics struct {
 	latency  [results]prometheus.Observer
 	refused  prometheus.Counter
 	fills    *prometheus.CounterVec // by kind: head, slice; and outcome: ok, error
+	copied   prometheus.Counter
 	lag      prometheus.Gauge
 }
 
@@ -45,6 +46,8 @@ func newMetrics(n *Node) (*metrics, error) {
 		requests: requests, bytes: bytes,
 		refused: refused,
 		fills:   counter("fills_total", "Requests to the next tier, by what was asked for and how it went.", "kind", "outcome"),
+		copied: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_bodies_copied_total",
+			Help: "Bodies sent by copies of their pieces, since slow clients held as many slices as they may.", ConstLabels: labels}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
 			Help: "How old the event applied last was when it was applied.", ConstLabels: labels}),
 	}
@@ -52,7 +55,7 @@ func newMetrics(n *Node) (*metrics, error) {
 		m.latency[r] = latency.WithLabelValues(r.String())
 	}
 	collectors := []prometheus.Collector{
-		requests, bytes, latency, refused, m.fills, m.lag,
+		requests, bytes, latency, refused, m.fills, m.copied, m.lag,
 		gauge("entries", "Heads and slices held.", stat(func(s cache.Stats) int64 { return s.Entries })),
 		gauge("held_bytes", "Bytes held.", stat(func(s cache.Stats) int64 { return s.Bytes })),
 		gauge("capacity_bytes", "Bytes that may be held.", stat(func(s cache.Stats) int64 { return s.Capacity })),

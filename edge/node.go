@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"meridian/edge/balance"
 	"meridian/edge/cache"
@@ -128,6 +129,7 @@ type Node struct {
 
 	upstreams *balance.Pool
 	fetcher   fetch.Fetcher
+	pins      *semaphore.Weighted // bytes that bodies being sent keep alive
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
 
@@ -164,6 +166,7 @@ func New(cfg Config) (*Node, error) {
 		lease:        newLease(cfg.Now),
 		fills:        newFills(),
 		index:        purge.NewIndex(cfg.MaxHeads),
+		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Cache.Stats().Capacity/pinnedShare),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
 		tally:        tally.New(),

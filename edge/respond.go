@@ -112,7 +112,7 @@ func (x *exchange) respondBody(ctx context.Context, f *found, ranges []httpcache
 	}
 	src := x.source(f)
 	ctx, stop := context.WithCancel(ctx)
-	defer src.wait()
+	defer src.close()
 	defer stop()
 	// The first slice is had before the header is sent: what goes wrong until
 	// then can still be answered with an error.

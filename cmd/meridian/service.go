@@ -61,7 +61,7 @@ func after(ready []func() error, u unit) unit {
 // are large and cheap to mark; at the default pacing their garbage could double
 // the heap.
 func setMemoryLimit(caches int64) {
-	const rest = 96 << 20
+	const rest = 64 << 20 // the program itself is not part of it
 	debug.SetMemoryLimit(caches + caches/8 + rest)
 }
 

@@ -30,7 +30,7 @@ type Options struct {
 	Node     string // ID of this node, for the other side's logs
 	Timeouts Timeouts
 	Dial     DialFunc // nil: a net.Dialer
-	// Buffers bounds the bytes of bodies being read at once; 64 MiB where zero.
+	// Buffers bounds the bytes of bodies being read at once; 32 MiB where zero.
 	Buffers int64
 	Now     func() time.Time
 }
@@ -51,7 +51,7 @@ var _ Fetcher = (*Upstream)(nil)
 // NewUpstream returns a Fetcher; it asks nobody yet.
 func NewUpstream(o Options) *Upstream {
 	if o.Buffers == 0 {
-		o.Buffers = 64 << 20
+		o.Buffers = 32 << 20
 	}
 	t := o.Timeouts.orDefault()
 	return &Upstream{
