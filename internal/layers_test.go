@@ -63,6 +63,7 @@ var layers = map[string][]string{
 	"edge/cache/cachetest": {"edge/cache"},
 	"edge/cache/policy":    {},
 	"edge/cache/memory":    {"edge/cache", "edge/cache/policy"},
+	"edge/cache/disk":      {"edge/cache", "edge/cache/policy"},
 	"edge/httpcache":       {},
 	"edge/balance":         {"edge/cache"},
 	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},

@@ -72,8 +72,9 @@ func (p *Greedy) Add(e *Entry) (evicted []*Entry) {
 			evicted = append(evicted, out)
 		}
 	}
+	e.level = min(e.Hits, maxHits)
 	if hits, ok := p.ghosts.take(e.Hash); ok {
-		e.level = min(hits+1, maxHits)
+		e.level = max(e.level, min(hits+1, maxHits))
 	}
 	e.state, e.class = held, classOf(e.Size)
 	p.entries++
@@ -146,6 +147,25 @@ func (p *Greedy) Remove(e *Entry) bool {
 	p.dequeue(e)
 	p.forget(e)
 	return true
+}
+
+// Shrink implements Policy.
+func (p *Greedy) Shrink(n int64) (evicted []*Entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for goal := p.bytes - n; p.entries > 0 && p.bytes > goal; {
+		if out := p.judge(); out != nil {
+			evicted = append(evicted, out)
+		}
+	}
+	return evicted
+}
+
+// Heat implements Policy.
+func (p *Greedy) Heat(e *Entry) uint8 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return uint8(min(uint32(e.level)+e.hits.Load(), maxHits))
 }
 
 // Size implements Policy.

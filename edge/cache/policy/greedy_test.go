@@ -125,6 +125,33 @@ func TestScanLeavesWhatIsAskedForAgain(t *testing.T) {
 	}
 }
 
+func TestShrinkTakesWhatIsDueFirst(t *testing.T) {
+	t.Parallel()
+	p := policy.New(1000)
+	cold, warm := &policy.Entry{Hash: 1, Size: 400}, &policy.Entry{Hash: 2, Size: 400, Hits: 3}
+	p.Add(warm)
+	p.Add(cold)
+	if h := p.Heat(warm); h != 3 {
+		t.Errorf("known before with 3 hits, now %d", h)
+	}
+	p.Touch(warm)
+	if h := p.Heat(warm); h != 4 {
+		t.Errorf("after one more hit: %d", h)
+	}
+	if out := p.Shrink(0); len(out) > 0 {
+		t.Errorf("nothing was wanted, %d went", len(out))
+	}
+	if out := p.Shrink(1); !slices.Equal(out, []*policy.Entry{cold}) {
+		t.Errorf("%d went, and not the one that nobody asked for", len(out))
+	}
+	if out := p.Shrink(1 << 40); !slices.Equal(out, []*policy.Entry{warm}) {
+		t.Errorf("%d of the last went", len(out))
+	}
+	if n, b := p.Size(); n != 0 || b != 0 || len(p.Shrink(1)) > 0 {
+		t.Errorf("%d entries of %d bytes are left", n, b)
+	}
+}
+
 // Every entry leaves once: by eviction or by Remove, however they race.
 func TestEveryEntryLeavesOnce(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,9 @@ type Entry struct {
 	Size int64
 	// Owner leads an owner back from an evicted Entry to what it is part of.
 	Owner any
+	// Hits are what an entry begins with that was known before: one that is
+	// read back from disk.
+	Hits uint8
 
 	hits       atomic.Uint32 // since it was judged last, up to a limit
 	state      state
@@ -68,6 +71,13 @@ type Policy interface {
 	// policy still had it: for every entry added, either Remove returns true
 	// or an Add returns it as evicted, never both.
 	Remove(e *Entry) bool
+	// Shrink returns what has to go, the next to be evicted first, for the
+	// entries held to take n bytes less, or all of them.
+	Shrink(n int64) (evicted []*Entry)
+	// Heat is how often an entry was asked for, up to 15, as far as that still
+	// counts: what Hits of an Entry that stands for the same value can begin
+	// with.
+	Heat(e *Entry) uint8
 	// Size tells how many entries are held, and their bytes.
 	Size() (entries, bytes int64)
 }
