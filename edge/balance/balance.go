@@ -1,7 +1,8 @@
 // Package balance chooses which upstream node to ask, best first, from what
 // the requests before have shown of each node's health. A Pool keeps nodes and
 // health; a Policy (ConsistentHash, RoundRobin, LeastConnections) says in which
-// order healthy nodes are asked.
+// order healthy nodes are asked. Probe asks those of whose health requests tell
+// nothing good.
 package balance
 
 import (
@@ -40,7 +41,7 @@ type Policy interface {
 }
 
 // Order yields indices of the arranged nodes, each once, best first. load is
-// the number of attempts under way at a node.
+// the number of attempts under way at a node, or negative where the node is out.
 type Order interface {
 	Nodes(k cache.Key, load func(i int) int64) iter.Seq[int]
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// tripAfter failures in a row take a node out.
+	// tripAfter failures in a row take a node out, unless a pool says otherwise.
 	tripAfter = 3
 	// A node that is out gets one trial request after each pause, which
 	// doubles from the first to the longest.
@@ -14,12 +14,16 @@ const (
 	longestPause = 10 * time.Second
 	// forgetAfter is how long after a trial was due a failure speaks for itself.
 	forgetAfter = 20 * time.Second
+	// silentAfter is how long the last request speaks for a node that is well.
+	silentAfter = 10 * time.Second
 )
 
 // health is a circuit breaker: closed while requests succeed, open after
-// tripAfter failures in a row, and tried with one request per pause while open.
+// trip failures in a row, and tried with one request per pause while open.
 type health struct {
+	trip     int // never changes
 	mu       sync.Mutex
+	heard    time.Time // of the last report or probe
 	failures int
 	pause    time.Duration
 	retry    time.Time // when open: the next trial
@@ -32,7 +36,7 @@ type health struct {
 func (h *health) admit(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.failures < tripAfter {
+	if h.failures < h.trip {
 		return true
 	}
 	if now.Before(h.retry) {
@@ -42,26 +46,34 @@ func (h *health) admit(now time.Time) bool {
 	return true
 }
 
+// out reports whether admit would say no, and claims nothing.
+func (h *health) out(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failures >= h.trip && now.Before(h.retry)
+}
+
 // failing reports whether the node is out and was tried of late: of one that
 // nobody has asked since, nothing is known.
 func (h *health) failing(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.failures >= tripAfter && now.Sub(h.retry) < forgetAfter
+	return h.failures >= h.trip && now.Sub(h.retry) < forgetAfter
 }
 
 func (h *health) report(now time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.heard = now
 	if ok {
 		h.failures, h.pause, h.trial = 0, 0, false
 		return
 	}
 	h.failures++
 	switch {
-	case h.failures < tripAfter:
+	case h.failures < h.trip:
 		return
-	case h.failures == tripAfter:
+	case h.failures == h.trip:
 		h.pause = firstPause
 	case !h.trial:
 		return // an attempt from before it opened: tells nothing new
@@ -70,4 +82,31 @@ func (h *health) report(now time.Time, ok bool) {
 		h.pause = min(2*h.pause, longestPause)
 	}
 	h.retry = now.Add(h.pause)
+}
+
+// unknown reports whether a probe would tell something: the node is failing, or
+// nobody has asked it of late.
+func (h *health) unknown(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failures > 0 || now.Sub(h.heard) >= silentAfter
+}
+
+// probed takes what a probe showed. One that failed is a failure like any other,
+// and spares requests the trial of a node that is out. One that succeeded shows
+// less than a request does: it only lets the next trial come at once.
+func (h *health) probed(now time.Time, ok bool) {
+	if !ok {
+		h.mu.Lock()
+		h.trial = h.failures >= h.trip
+		h.mu.Unlock()
+		h.report(now, false)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard = now
+	if h.failures >= h.trip && now.Before(h.retry) && !h.trial {
+		h.retry = now
+	}
 }

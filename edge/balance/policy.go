@@ -2,12 +2,26 @@ package balance
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 	"sync/atomic"
 
 	"meridian/edge/cache"
 )
+
+// ParsePolicy returns the policy of that name.
+func ParsePolicy(name string) (Policy, error) {
+	switch name {
+	case "consistent-hash":
+		return ConsistentHash{}, nil
+	case "round-robin":
+		return RoundRobin{}, nil
+	case "least-connections":
+		return LeastConnections{}, nil
+	}
+	return nil, fmt.Errorf("%q is no way to balance: consistent-hash, round-robin or least-connections", name)
+}
 
 // RoundRobin asks the nodes in turn, whatever the key.
 type RoundRobin struct{}

@@ -16,6 +16,7 @@ import (
 type Pool struct {
 	policy Policy
 	now    func() time.Time
+	trip   int // failures in a row that take a node out
 
 	mu    sync.Mutex            // serialises Set
 	table atomic.Pointer[table] // replaced as a whole
@@ -40,9 +41,14 @@ type member struct {
 	health   health
 }
 
-// NewPool returns an empty pool.
-func NewPool(p Policy, now func() time.Time) *Pool {
-	pool := &Pool{policy: p, now: now}
+// NewPool returns an empty pool, which takes a node out after three failures in
+// a row.
+func NewPool(p Policy, now func() time.Time) *Pool { return NewPoolTripping(p, now, tripAfter) }
+
+// NewPoolTripping returns an empty pool that takes a node out after that many
+// failures in a row.
+func NewPoolTripping(p Policy, now func() time.Time, failures int) *Pool {
+	pool := &Pool{policy: p, now: now, trip: failures}
 	pool.table.Store(&table{})
 	return pool
 }
@@ -60,7 +66,7 @@ func (p *Pool) Set(nodes []Node) {
 		if next.byID[n.ID] != nil {
 			continue
 		}
-		m := &member{node: n}
+		m := &member{node: n, health: health{trip: p.trip}}
 		if was := old.byID[n.ID]; was != nil && was.node == n {
 			m = was
 		}
@@ -108,7 +114,12 @@ func (p *Pool) Pick(k cache.Key, n int) []Node {
 	up := make([]Node, 0, min(n, t.size))
 	var down []Node
 	for _, g := range t.groups {
-		load := func(i int) int64 { return g.members[i].inflight.Load() }
+		load := func(i int) int64 {
+			if m := g.members[i]; !m.health.out(now) {
+				return m.inflight.Load()
+			}
+			return -1
+		}
 		for i := range g.order.Nodes(k, load) {
 			if len(up) == n {
 				return up
@@ -122,6 +133,17 @@ func (p *Pool) Pick(k cache.Key, n int) []Node {
 		}
 	}
 	return append(up, down[:min(len(down), n-len(up))]...)
+}
+
+// Owner returns the node that Pick names first for k where all are up and idle.
+// Of an empty pool there is none.
+func (p *Pool) Owner(k cache.Key) (Node, bool) {
+	for _, g := range p.table.Load().groups {
+		for i := range g.order.Nodes(k, func(int) int64 { return 0 }) {
+			return g.members[i].node, true
+		}
+	}
+	return Node{}, false
 }
 
 // Begin implements Balancer.
