@@ -108,7 +108,7 @@ func (s *source) hold(ctx context.Context, index int64) error {
 
 func (s *source) fetch(ctx context.Context, index int64) fetched {
 	began := s.x.n.now()
-	p, err := s.x.n.fetchSlice(ctx, s.x.object, s.head, index)
+	p, err := s.x.n.fetchSlice(ctx, s.x.object, s.head, index, s.x.fromPeer)
 	return fetched{p, err, s.x.n.now().Sub(began)}
 }
 

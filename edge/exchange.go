@@ -33,6 +33,7 @@ type exchange struct {
 	query     url.Values
 	want      string       // version that a node asks for
 	need      metadata.Seq // that the answer must include, beyond what is applied
+	fromPeer  bool         // another edge of the region asks
 
 	counted bool // the cache was asked
 	started bool // the header is out
@@ -100,6 +101,11 @@ func (x *exchange) finish() {
 	if x.n.cfg.Tier != metadata.TierEdge {
 		s.Depth = tally.Self // counted at edges
 	}
+	if x.fromPeer {
+		// The edge that the client asked counts the request.
+		x.n.metrics.peerRequests.WithLabelValues(s.Result.String()).Inc()
+		return
+	}
 	x.n.tally.Add(x.n.now(), s)
 	x.n.metrics.count(s)
 }
@@ -118,7 +124,9 @@ func (x *exchange) serve(ctx context.Context) error {
 		return err
 	}
 	if x.caller.node {
-		x.readHops(ctx)
+		var stop context.CancelFunc
+		ctx, stop = x.readHops(ctx)
+		defer stop()
 	}
 	x.counted = true
 	x.allowOrigin()
@@ -150,16 +158,20 @@ func (x *exchange) admit(ctx context.Context) (err error) {
 	return x.n.authorize(&x.caller, x.bucket, "/"+x.object.Bucket+"/"+x.object.Key, x.query)
 }
 
-// readHops obeys the headers of a request of another node.
-func (x *exchange) readHops(ctx context.Context) {
-	x.want = x.r.Header.Get(hop.RequestVersion)
-	s, err := metadata.ParseSeq(x.r.Header.Get(hop.RequestApplied))
-	if err != nil {
-		return
+// readHops obeys the headers of a request of another node. The context it returns
+// ends when that node gives up.
+func (x *exchange) readHops(ctx context.Context) (context.Context, context.CancelFunc) {
+	stop := context.CancelFunc(func() {})
+	if d, ok := hop.ParseTimeout(x.r.Header.Get(hop.RequestTimeout)); ok {
+		ctx, stop = context.WithTimeout(ctx, d)
 	}
-	if !x.n.lease.wait(ctx, s, catchUp) {
+	x.want = x.r.Header.Get(hop.RequestVersion)
+	x.fromPeer = x.r.Header.Get(hop.RequestPeer) == "1"
+	s, err := metadata.ParseSeq(x.r.Header.Get(hop.RequestApplied))
+	if err == nil && !x.n.lease.wait(ctx, s, catchUp) {
 		x.need = s
 	}
+	return ctx, stop
 }
 
 // trusted reports whether heads may be served without asking upstream.

@@ -33,7 +33,7 @@ type filled struct {
 // next: were theirs another fill of the head, the slice that comes with one could
 // be asked for a second time by those whom the other one told of the version.
 func (j *job) run(ctx context.Context, asOf metadata.Seq) (*filled, error) {
-	mark, heard := j.n.fills.begin(j.object, j.name)
+	mark, heard := j.n.fills.begin(j.object, j.key())
 	defer j.n.fills.end(mark)
 	if heard.Compare(asOf) > 0 {
 		asOf = heard
@@ -69,7 +69,7 @@ func (j *job) ask(ctx context.Context, asOf metadata.Seq) (*filled, error) {
 		if old != nil {
 			req.IfNoneMatch = old.ETag()
 		}
-		resp, err := j.n.fetcher.Fetch(ctx, req)
+		resp, err := j.n.fetch(ctx, j.owner(), j.via, req)
 		if err != nil {
 			return nil, err
 		}

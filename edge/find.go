@@ -98,7 +98,7 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 	// this request looked.
 	job.again = f.head == nil && x.trusted()
 	began := x.n.now()
-	got, led, err := x.n.heads.Do(ctx, job.name, terms, job.run)
+	got, led, err := x.n.heads.Do(ctx, job.key(), terms, job.run)
 	if err == nil && got.held {
 		f.head, f.result = got.head, tally.Hit
 		return nil
@@ -121,7 +121,7 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 func (x *exchange) refreshBehind(ctx context.Context, f *found) {
 	job := x.job(f)
 	job.index = 0
-	x.n.heads.Go(ctx, job.name, fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
+	x.n.heads.Go(ctx, job.key(), fetch.Terms{AsOf: x.n.lease.seq()}, job.run)
 }
 
 func (x *exchange) deepen(d tally.Depth) { x.sample.Depth = max(x.sample.Depth, d) }
@@ -144,14 +144,22 @@ type job struct {
 	bare    bool            // HEAD: no body is wanted
 	again   bool            // look into the cache once more
 	index   int64           // of the slice that comes along
+	via     bool            // a peer is asked first
 	rules   httpcache.Rules
 }
+
+// key is that under which the fill can be joined.
+func (j *job) key() string { return fillKey(j.name, j.via) }
+
+// owner is the name by which the peer that holds the head is found.
+func (j *job) owner() cache.Key { return peerKey(j.object, "", 0) }
 
 func (x *exchange) job(f *found) *job {
 	j := &job{
 		n: x.n, object: x.object, name: f.name, want: x.want, version: x.versionID, old: f.head,
 		bare: x.r.Method == http.MethodHead, rules: rulesOf(x.bucket.Cache, x.n.cfg.Tier),
 	}
+	j.via = x.n.viaPeer(x.fromPeer, j.owner())
 	if !j.bare {
 		size := int64(-1)
 		if f.head != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"meridian/edge/cache"
+	"meridian/edge/fetch"
 	"meridian/metadata/tally"
 )
 
@@ -22,6 +23,9 @@ type metrics struct {
 	fills    *prometheus.CounterVec // by kind: head, slice; and outcome: ok, error
 	copied   prometheus.Counter
 	lag      prometheus.Gauge
+	// peerRequests are those of other edges of the region, by result; they are in
+	// none of the others.
+	peerRequests *prometheus.CounterVec
 }
 
 func newMetrics(n *Node) (*metrics, error) {
@@ -50,17 +54,30 @@ func newMetrics(n *Node) (*metrics, error) {
 			Help: "Bodies sent by copies of their pieces, since slow clients held as many slices as they may.", ConstLabels: labels}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
 			Help: "How old the event applied last was when it was applied.", ConstLabels: labels}),
+		peerRequests: counter("peer_requests_total", "Requests of other edges of the region, by how they were answered.", "result"),
 	}
 	for r := range results {
 		m.latency[r] = latency.WithLabelValues(r.String())
 	}
+	asked := func(name, help string, value func(fetch.Counts) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(n.fetcher.Counts())) })
+	}
 	collectors := []prometheus.Collector{
-		requests, bytes, latency, refused, m.fills, m.copied, m.lag,
+		requests, bytes, latency, refused, m.fills, m.copied, m.lag, m.peerRequests,
+		asked("retries_total", "Requests to another upstream after one failed.", func(c fetch.Counts) int64 { return c.Retries }),
+		asked("retries_refused_total", "Requests to another upstream that the retry budget did not allow.", func(c fetch.Counts) int64 { return c.Refused }),
+		asked("hedges_total", "Requests to a second upstream while the first was late.", func(c fetch.Counts) int64 { return c.Hedges }),
+		asked("hedges_won_total", "Requests to a second upstream that it answered first.", func(c fetch.Counts) int64 { return c.HedgesWon }),
 		gauge("entries", "Heads and slices held.", stat(func(s cache.Stats) int64 { return s.Entries })),
 		gauge("held_bytes", "Bytes held.", stat(func(s cache.Stats) int64 { return s.Bytes })),
 		gauge("capacity_bytes", "Bytes that may be held.", stat(func(s cache.Stats) int64 { return s.Capacity })),
 		gauge("indexed_heads", "Heads that purges can find.", func() float64 { return float64(n.index.Len()) }),
 		gauge("lease_seconds", "How long heads may still be served without asking upstream.", func() float64 { return max(0, n.lease.remaining().Seconds()) }),
+	}
+	if n.peers != nil {
+		n.peers.asked = counter("peer_fetches_total", "Requests to other edges of the region, by peer and whether it held what was asked for.", "peer", "result")
+		collectors = append(collectors, n.peers.asked)
 	}
 	for _, c := range collectors {
 		if err := n.cfg.Registry.Register(c); err != nil {

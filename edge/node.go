@@ -52,6 +52,15 @@ type Config struct {
 	Cache cache.Tier
 	// Upstreams are URLs to ask instead of the nodes that snapshots name.
 	Upstreams []string
+	// Balance chooses among upstreams of the same rank; where nil, consistent
+	// hashing at edges and round robin at regional caches.
+	Balance balance.Policy
+	// Cooperative makes an edge ask the other edges of its region, each for what
+	// it owns, before the next tier.
+	Cooperative bool
+	// ProbeEvery is how often upstreams that fail or are idle are asked for their
+	// health; balance.ProbeEvery where zero.
+	ProbeEvery time.Duration
 	// MaxHeads bounds the heads held; where zero, what fits the cache.
 	MaxHeads int
 	// Timeouts of requests to the next tier; zero ones get a default by tier.
@@ -81,6 +90,8 @@ func (c *Config) check() error {
 		return errors.New("edge: ID, Region and ClusterSecret are required")
 	case c.Control == nil, c.Follower == nil, c.Cache == nil, c.Log == nil, c.Registry == nil:
 		return errors.New("edge: Control, Follower, Cache, Log and Registry are required")
+	case c.Cooperative && c.Tier != metadata.TierEdge:
+		return errors.New("edge: only edges cooperate")
 	}
 	return nil
 }
@@ -93,6 +104,12 @@ func (c *Config) applyDefaults() {
 		// A head takes about 2 KiB of the memory cache's quarter for heads at
 		// least, index included; names of those evicted since take room, too.
 		c.MaxHeads = int(min(max(c.Cache.Stats().Capacity/2048, 1<<14), 1<<22))
+	}
+	if c.Balance == nil {
+		c.Balance = defaultPolicy(c.Tier)
+	}
+	if c.ProbeEvery == 0 {
+		c.ProbeEvery = balance.ProbeEvery
 	}
 	if c.SlowClient == 0 {
 		c.SlowClient = 30 * time.Second
@@ -128,7 +145,8 @@ type Node struct {
 	index  *purge.Index
 
 	upstreams *balance.Pool
-	fetcher   fetch.Fetcher
+	fetcher   *fetch.Upstream
+	peers     *peers              // nil unless edges cooperate
 	pins      *semaphore.Weighted // bytes that bodies being sent keep alive
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
@@ -175,17 +193,16 @@ func New(cfg Config) (*Node, error) {
 		told:         make(chan struct{}),
 		started:      cfg.Now().UTC(),
 	}
-	// Edges agree on who holds what; origins hold everything.
-	var policy balance.Policy = balance.RoundRobin{}
-	if cfg.Tier == metadata.TierEdge {
-		policy = balance.ConsistentHash{}
-	}
-	n.upstreams = balance.NewPool(policy, cfg.Now)
+	n.upstreams = balance.NewPool(cfg.Balance, cfg.Now)
 	n.upstreams.Set(staticUpstreams(cfg.Upstreams))
 	up := fetch.NewUpstream(fetch.Options{
 		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial, Now: cfg.Now,
 	})
 	n.fetcher, n.closers = up, []func(){up.Close}
+	if cfg.Cooperative {
+		n.peers = newPeers(&cfg)
+		n.closers = append(n.closers, n.peers.up.Close)
+	}
 	n.pusher = &tally.Pusher{
 		Nodes: cfg.Control, Tally: n.tally, Node: n.describe, Accepted: n.accepted, Kick: n.kick, Now: cfg.Now, Log: cfg.Log,
 	}
@@ -282,6 +299,10 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.runFeed(running) })
 	g.Go(func() error { return n.runSnapshots(running) })
 	g.Go(func() error { return n.pusher.Run(running) })
+	g.Go(func() error {
+		n.upstreams.Probe(running, n.cfg.ProbeEvery, n.fetcher.Probe)
+		return nil
+	})
 	err := g.Wait()
 
 	if !n.gate.shut(stopTimeout) {

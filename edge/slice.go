@@ -49,15 +49,16 @@ func (n *Node) cachedSlice(ctx context.Context, o purge.Object, h *httpcache.Hea
 }
 
 // fetchSlice asks upstream for a slice, together with everybody else who wants
-// it.
-func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64) (*piece, error) {
+// it. fromPeer says that another edge of the region does.
+func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, fromPeer bool) (*piece, error) {
 	name := sliceName(o, h.VersionID, index)
-	p, _, err := n.slices.Do(ctx, name, fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
+	via := n.viaPeer(fromPeer, peerKey(o, h.VersionID, index))
+	p, _, err := n.slices.Do(ctx, fillKey(name, via), fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
 		// The one before may have ended since the caller looked.
 		if b := n.cachedSlice(ctx, o, h, index); b != nil {
 			return &piece{bytes: b, held: true}, nil
 		}
-		p, err := n.askSlice(ctx, o, h, index)
+		p, err := n.askSlice(ctx, o, h, index, via)
 		n.countFill("slice", err)
 		if err != nil {
 			return nil, err
@@ -70,8 +71,8 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 	return p, err
 }
 
-func (n *Node) askSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64) (*piece, error) {
-	resp, err := n.fetcher.Fetch(ctx, fetch.Request{
+func (n *Node) askSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, via bool) (*piece, error) {
+	resp, err := n.fetch(ctx, peerKey(o, h.VersionID, index), via, fetch.Request{
 		Bucket: o.Bucket, Key: o.Key, Want: h.VersionID,
 		Offset: index * cache.SliceSize, Length: sliceLength(h.Size, index), Applied: n.lease.seq(),
 	})

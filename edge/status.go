@@ -2,8 +2,10 @@ package edge
 
 import (
 	"net/http"
+	"strings"
 
 	"meridian/edge/httpcache"
+	"meridian/metadata"
 	"meridian/metadata/tally"
 )
 
@@ -11,9 +13,15 @@ import (
 // with which its body begins.
 const sliceMissing = "slice-missing"
 
+// peerDetail is the detail of what an edge answers another one of its region.
+const peerDetail = "peer"
+
 // cacheStatus is the node's member of Cache-Status.
 func (x *exchange) cacheStatus(f *found) httpcache.Status {
 	s := httpcache.Status{Cache: "meridian-" + x.n.cfg.Tier + "-" + x.n.cfg.Region}
+	if x.fromPeer {
+		s.Detail = peerDetail
+	}
 	if f.filled == nil {
 		s.Hit = true
 		s.SetTTL(f.head.TTL(x.n.now()))
@@ -30,11 +38,25 @@ func (x *exchange) cacheStatus(f *found) httpcache.Status {
 }
 
 // depthOf tells from an answer's Cache-Status which tier had to answer: the last
-// member is the next tier's own, and an origin has none.
+// member is the next tier's own, or a peer's, behind which is the next tier's. An
+// origin has none.
 func depthOf(h http.Header) tally.Depth {
 	members, err := httpcache.ParseStatus(h["Cache-Status"])
-	if err != nil || len(members) == 0 || !members[len(members)-1].Hit {
+	if err != nil || len(members) == 0 {
 		return tally.Origin
 	}
-	return tally.Regional
+	last := members[len(members)-1]
+	if strings.HasPrefix(last.Cache, "meridian-"+metadata.TierEdge+"-") {
+		if last.Hit {
+			return tally.Self
+		}
+		if members = members[:len(members)-1]; len(members) == 0 {
+			return tally.Origin
+		}
+		last = members[len(members)-1]
+	}
+	if last.Hit {
+		return tally.Regional
+	}
+	return tally.Origin
 }

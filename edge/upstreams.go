@@ -5,9 +5,21 @@ import (
 	"meridian/metadata"
 )
 
+// defaultPolicy is how a tier chooses among upstreams of the same rank: edges
+// agree on who holds what; origins hold everything.
+func defaultPolicy(tier string) balance.Policy {
+	if tier == metadata.TierEdge {
+		return balance.ConsistentHash{}
+	}
+	return balance.RoundRobin{}
+}
+
 // setUpstreams takes the nodes to ask from a snapshot. One that names none
 // keeps those there were: they may be alive though nobody heard of them.
 func (n *Node) setUpstreams(v *view) {
+	if n.peers != nil {
+		n.peers.set(v.nodes, n.cfg.Region)
+	}
 	if len(n.cfg.Upstreams) > 0 {
 		return
 	}

@@ -19,6 +19,7 @@ var layers = map[string][]string{
 	"internal/cors":      {},
 	"internal/hop":       {},
 	"internal/checksum":  {},
+	"internal/faultlink": {},
 	"internal/httpserve": {},
 	"internal/seal":      {},
 	"internal/sigv4":     {},

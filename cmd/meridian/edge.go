@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"meridian/edge"
+	"meridian/edge/balance"
 	"meridian/edge/cache/memory"
 	"meridian/internal/httpserve"
 	"meridian/internal/wan"
@@ -27,6 +28,8 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		publicURL = s.flags.String("public-url", "", "`URL` under which clients reach it (default: --url)")
 		id        = s.flags.String("node-id", "", "`name` of this node, unique and kept over restarts (default: tier, region, host and port)")
 		memory    = size(256 << 20)
+		policy    = s.flags.String("balance", "", "`way` to choose among upstreams: consistent-hash (default of edges), round-robin (of regional caches) or least-connections")
+		coop      = s.flags.Bool("cooperative", false, "ask the other edges of the region before its regional caches")
 		api       []string
 		upstreams []string
 		cluster   clusterOptions
@@ -48,6 +51,15 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 			return usagef("--tier is edge or regional, not %q", *tier)
 		case len(api) == 0:
 			return usagef("--metadata is missing: the URL of the metadata role")
+		case *coop && *tier != metadata.TierEdge:
+			return usagef("--cooperative is for edges: regional caches ask origins only")
+		}
+		var chosen balance.Policy // nil: that of the tier
+		if *policy != "" {
+			var err error
+			if chosen, err = balance.ParsePolicy(*policy); err != nil {
+				return usagef("--balance: %v", err)
+			}
 		}
 		to, err := log.logger(p.stderr)
 		if err != nil {
@@ -61,6 +73,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		svc, err := newEdge(edgeConfig{
 			listener: listener, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
 			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory,
+			balance: chosen, cooperative: *coop,
 			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
 		})
 		if err != nil {
@@ -80,6 +93,8 @@ type edgeConfig struct {
 	metadata       []string
 	upstreams      []string
 	memory         size
+	balance        balance.Policy // nil: that of the tier
+	cooperative    bool
 	dial           wan.DialFunc
 	log            logOptions
 	to             *slog.Logger
@@ -113,6 +128,7 @@ func newEdge(c edgeConfig) (service, error) {
 	node, err := edge.New(edge.Config{
 		ID: c.id, Boot: newBoot(), Tier: c.tier, Region: c.region, URL: c.url, PublicURL: c.publicURL, Version: version,
 		Control: control, Follower: control, Purges: control, Cache: store, Upstreams: c.upstreams, Dial: c.dial,
+		Balance: c.balance, Cooperative: c.cooperative,
 		ClusterSecret: c.clusterSecret, Log: log, Registry: reg,
 	})
 	if err != nil {

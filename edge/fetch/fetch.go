@@ -28,6 +28,9 @@ type Request struct {
 	IfNoneMatch    string // entity tag with its quotes
 	// Applied is the Seq that the answer must include.
 	Applied metadata.Seq
+	// Peer says that the node asked is of the same tier: it must not ask a peer
+	// in its turn.
+	Peer bool
 }
 
 // Response is an answer of the next tier below 500.
@@ -62,6 +65,7 @@ var (
 	// ErrBadAnswer says that an answer was not what was asked for.
 	ErrBadAnswer = errors.New("bad answer from upstream")
 	errIdle      = errors.New("upstream stopped sending")
+	errBudget    = errors.New("no more retries for now: too many requests failed")
 )
 
 // StatusError is an upstream that answered with a failure of its own.

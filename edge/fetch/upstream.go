@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -20,7 +21,7 @@ import (
 	"meridian/internal/sigv4"
 )
 
-// attempts is how many upstreams a Fetch tries.
+// attempts is how many upstreams a Fetch tries, hedges apart.
 const attempts = 3
 
 // Options describe an Upstream. Balancer, Secret and Now are required.
@@ -44,6 +45,25 @@ type Upstream struct {
 	buffers  *semaphore.Weighted
 	now      func() time.Time
 	client   *http.Client
+
+	budget    *budget
+	latencies *latencies
+	counts    struct{ retries, refused, hedges, hedgesWon atomic.Int64 }
+}
+
+// Counts are what an Upstream asked beyond the first attempt of each Fetch, since
+// it was made.
+type Counts struct {
+	Retries   int64 // at another node, after one failed
+	Refused   int64 // neither retried nor hedged, for want of budget
+	Hedges    int64 // at a second node, while the first was late
+	HedgesWon int64 // of those: answered first
+}
+
+// Counts returns the counts so far.
+func (u *Upstream) Counts() Counts {
+	c := &u.counts
+	return Counts{Retries: c.retries.Load(), Refused: c.refused.Load(), Hedges: c.hedges.Load(), HedgesWon: c.hedgesWon.Load()}
 }
 
 var _ Fetcher = (*Upstream)(nil)
@@ -61,6 +81,9 @@ func NewUpstream(o Options) *Upstream {
 		timeouts: t,
 		buffers:  semaphore.NewWeighted(max(o.Buffers, cache.SliceSize)),
 		now:      o.Now,
+
+		budget:    newBudget(o.Now()),
+		latencies: newLatencies(),
 		client: &http.Client{
 			Transport:     newTransport(t, o.Dial),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -71,34 +94,98 @@ func NewUpstream(o Options) *Upstream {
 // Close closes idle connections.
 func (u *Upstream) Close() { u.client.CloseIdleConnections() }
 
-// Fetch implements Fetcher.
+// Fetch implements Fetcher. Where a node fails the next one is asked, and where
+// one is late a second one beside it, as far as the retry budget goes.
 func (u *Upstream) Fetch(ctx context.Context, r Request) (*Response, error) {
 	start := u.now()
+	u.budget.request()
 	var errs []error
 	// One name for all of an object, so that its head and slices are asked for
 	// at one node.
-	for _, node := range u.balancer.Pick(cache.Key{Class: cache.Head, Name: r.Bucket + "/" + r.Key}, attempts) {
-		u.balancer.Begin(node)
-		began := u.now()
-		resp, err := u.attempt(ctx, node, r)
-		report := err
-		if ctx.Err() != nil {
-			report = context.Canceled // our giving up says nothing of the node
-		}
-		u.balancer.Report(node, u.now().Sub(began), report)
-		if err == nil {
+	nodes := u.balancer.Pick(cache.Key{Class: cache.Head, Name: r.Bucket + "/" + r.Key}, attempts)
+	for len(nodes) > 0 {
+		resp, asked, failed := u.hedged(ctx, nodes, r)
+		if resp != nil {
 			resp.Took = u.now().Sub(start)
 			return resp, nil
 		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
+		errs = append(errs, failed...)
+		nodes = nodes[asked:]
+		if ctx.Err() != nil || len(nodes) == 0 {
 			break
 		}
+		if !u.mayRetry(errs[len(errs)-1]) {
+			errs = append(errs, errBudget)
+			break
+		}
+		u.counts.retries.Add(1)
 	}
 	if len(errs) == 0 {
 		return nil, fmt.Errorf("fetch %s/%s: %w: none is known", r.Bucket, r.Key, ErrUnavailable)
 	}
 	return nil, fmt.Errorf("fetch %s/%s: %w: %w", r.Bucket, r.Key, ErrUnavailable, errors.Join(errs...))
+}
+
+// FetchFrom asks one node, whatever the balancer thinks of it, and tells the
+// balancer how it went.
+func (u *Upstream) FetchFrom(ctx context.Context, node balance.Node, r Request) (*Response, error) {
+	resp, err := u.ask(ctx, node, r)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s/%s: %w: %w", r.Bucket, r.Key, ErrUnavailable, err)
+	}
+	return resp, nil
+}
+
+// mayRetry reports whether the next node may be asked after err. A connection
+// that was refused gave nobody work, so that one more attempt is no more work
+// than was asked for: a node that is gone costs no budget, however many find out
+// at the same time.
+func (u *Upstream) mayRetry(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" || u.budget.take(u.now()) {
+		return true
+	}
+	u.counts.refused.Add(1)
+	return false
+}
+
+// ask asks one node and tells the balancer how it went.
+func (u *Upstream) ask(ctx context.Context, node balance.Node, r Request) (*Response, error) {
+	u.balancer.Begin(node)
+	began := u.now()
+	resp, err := u.attempt(ctx, node, r)
+	took := u.now().Sub(began)
+	report := err
+	switch {
+	case err == nil && resp.Body != nil:
+		u.latencies.add(node, u.now(), took)
+	case err != nil && errors.Is(context.Cause(ctx), errOvertaken):
+		report = errOvertaken
+	case ctx.Err() != nil:
+		report = context.Canceled // our giving up says nothing of the node
+	}
+	u.balancer.Report(node, took, report)
+	return resp, err
+}
+
+// Probe asks a node whether it is ready. One that answers at all, if not with a
+// failure, is: not every upstream knows the question.
+func (u *Upstream) Probe(ctx context.Context, node balance.Node) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(node.URL, "/")+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", node.ID, err)
+	}
+	req.Header.Set("User-Agent", "meridian")
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", node.ID, err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 8<<10)) // frees the connection
+	if resp.StatusCode >= 500 {
+		return &StatusError{Node: node.ID, Status: resp.StatusCode}
+	}
+	return nil
 }
 
 func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*Response, error) {
@@ -173,6 +260,12 @@ func (u *Upstream) request(ctx context.Context, node balance.Node, r Request) (*
 	set(hop.RequestVersion, r.Want)
 	set(hop.RequestNode, u.node)
 	set(hop.RequestApplied, r.Applied.String())
+	if r.Peer {
+		set(hop.RequestPeer, "1")
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		set(hop.RequestTimeout, hop.FormatTimeout(time.Until(deadline)))
+	}
 	u.signer.Sign(req, sigv4.UnsignedPayload, u.now())
 	return req, nil
 }

@@ -5,6 +5,11 @@
 // below are obeyed on such requests only and ignored on all others.
 package hop
 
+import (
+	"strconv"
+	"time"
+)
+
 // NodeAccessKey is the access key ID of the cluster's own processes; its secret
 // is the cluster secret.
 const NodeAccessKey = "meridian-node"
@@ -23,6 +28,14 @@ const (
 	RequestLocal = "X-Meridian-Local"
 	// RequestNode is the ID of the sending node, for logs.
 	RequestNode = "X-Meridian-Node"
+
+	// RequestTimeout is in how many milliseconds the sender gives up: who answers
+	// works no longer for it.
+	RequestTimeout = "X-Meridian-Timeout"
+	// RequestPeer, "1", says that the sender is an edge of the same region, which
+	// asks its peer before the next tier. What the peer does not hold it asks for
+	// at the next tier, never at a peer, so that no request goes in circles.
+	RequestPeer = "X-Meridian-Peer"
 
 	// RequestUser (path-escaped) and RequestRole are who sent a tus request to
 	// the endpoint that hands it on and has checked that it may be sent.
@@ -44,3 +57,22 @@ const (
 	// Consistency, "regional", allows a bounded-stale local read.
 	Consistency = "X-Meridian-Consistency"
 )
+
+// longestTimeout is the most that a RequestTimeout means.
+const longestTimeout = time.Hour
+
+// FormatTimeout makes a RequestTimeout of the time that remains, at least 1 ms:
+// whoever sends it has not given up yet.
+func FormatTimeout(d time.Duration) string {
+	return strconv.FormatInt(max(min(d, longestTimeout).Milliseconds(), 1), 10)
+}
+
+// ParseTimeout reads a RequestTimeout. One that says nothing sensible sets no
+// limit.
+func ParseTimeout(s string) (d time.Duration, ok bool) {
+	ms, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || ms == 0 {
+		return 0, false
+	}
+	return time.Duration(min(ms, uint64(longestTimeout/time.Millisecond))) * time.Millisecond, true
+}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
 )
@@ -56,6 +57,12 @@ func (c *call) serve() error {
 	}
 	if err := c.authorise(); err != nil {
 		return err
+	}
+	if d, ok := hop.ParseTimeout(c.r.Header.Get(hop.RequestTimeout)); ok && c.who.node {
+		r := c.r
+		ctx, cancel := context.WithTimeout(r.Context(), d)
+		defer func() { cancel(); c.r = r }()
+		c.r = r.WithContext(ctx)
 	}
 	return c.op.run(c)
 }
