@@ -110,7 +110,9 @@ func TestBadLinkToARegionalCache(t *testing.T) {
 func TestNothingWorksForWhoGaveUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, metadata.PublicRead)
-	regional := w.start(metadata.TierRegional, "regional-europe-1", nil, w.origin.url)
+	regional := w.start(metadata.TierRegional, "regional-europe-1", func(c *edge.Config) {
+		c.Timeouts = fetch.Timeouts{Header: time.Minute}
+	}, w.origin.url)
 	w.origin.put("media/a", []byte("a"))
 	gone := make(chan struct{})
 	var once sync.Once
@@ -120,9 +122,10 @@ func TestNothingWorksForWhoGaveUp(t *testing.T) {
 			once.Do(func() { close(gone) })
 		}
 	})
-	a := regional.request(http.MethodGet, "/media/a", asNode(hop.RequestTimeout, "50"))
-	if a.status != http.StatusGatewayTimeout {
-		t.Errorf("status %d", a.status)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // less than a fill may take
+	defer cancel()
+	if a, err := regional.do(ctx, http.MethodGet, "/media/a", asNode(hop.RequestTimeout, "50")); err != nil || a.status != http.StatusGatewayTimeout {
+		t.Errorf("status %d, %v", a.status, err)
 	}
 	select {
 	case <-gone:

@@ -10,6 +10,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,6 +59,8 @@ type Config struct {
 	// Cooperative makes an edge ask the other edges of its region, each for what
 	// it owns, before the next tier.
 	Cooperative bool
+	// PeerTimeouts are those of requests to them; zero ones are short.
+	PeerTimeouts fetch.Timeouts
 	// ProbeEvery is how often upstreams that fail or are idle are asked for their
 	// health; balance.ProbeEvery where zero.
 	ProbeEvery time.Duration
@@ -107,6 +110,11 @@ func (c *Config) applyDefaults() {
 	}
 	if c.Balance == nil {
 		c.Balance = defaultPolicy(c.Tier)
+	}
+	c.PeerTimeouts = fetch.Timeouts{
+		Dial:   cmp.Or(c.PeerTimeouts.Dial, peerTimeouts.Dial),
+		Header: cmp.Or(c.PeerTimeouts.Header, peerTimeouts.Header),
+		Idle:   cmp.Or(c.PeerTimeouts.Idle, peerTimeouts.Idle),
 	}
 	if c.ProbeEvery == 0 {
 		c.ProbeEvery = balance.ProbeEvery

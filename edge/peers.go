@@ -34,7 +34,8 @@ type peers struct {
 	asked *prometheus.CounterVec
 }
 
-// peerTimeouts are short: the next tier has it too.
+// peerTimeouts are those where Config leaves them open. They are short: the next
+// tier has it too.
 var peerTimeouts = fetch.Timeouts{Dial: 250 * time.Millisecond, Header: time.Second, Idle: time.Second}
 
 // newPeers returns peers of which none is known yet. One that fails once is
@@ -42,7 +43,7 @@ var peerTimeouts = fetch.Timeouts{Dial: 250 * time.Millisecond, Header: time.Sec
 func newPeers(cfg *Config) *peers {
 	p := &peers{self: cfg.ID, pool: balance.NewPoolTripping(balance.ConsistentHash{}, cfg.Now, 1)}
 	p.up = fetch.NewUpstream(fetch.Options{
-		Balancer: p.pool, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: peerTimeouts, Dial: cfg.Dial, Now: cfg.Now,
+		Balancer: p.pool, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.PeerTimeouts, Dial: cfg.Dial, Now: cfg.Now,
 	})
 	p.set(nil, cfg.Region)
 	return p

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"meridian/edge"
+	"meridian/edge/fetch"
 	"meridian/internal/faultlink"
 	"meridian/internal/hop"
 	"meridian/metadata"
@@ -163,9 +164,22 @@ func TestPeersDoNotGoInCircles(t *testing.T) {
 func TestPeersDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, metadata.PublicRead)
-	edges := w.cooperating(2, nil, w.origin.url)
+	// So patient that only an answer ends the waiting.
+	edges := w.cooperating(2, func(_ int, c *edge.Config) {
+		c.PeerTimeouts = fetch.Timeouts{Header: time.Minute, Idle: time.Minute}
+	}, w.origin.url)
 	gate := make(chan struct{})
-	w.origin.set(func() { w.origin.hold = func(*http.Request, *object) { <-gate } })
+	askedBy := map[string]int{}
+	w.origin.set(func() {
+		w.origin.hold = func(r *http.Request, _ *object) {
+			w.origin.set(func() { askedBy[r.Header.Get(hop.RequestNode)]++ })
+			<-gate
+		}
+	})
+	asked := func(e *node) (n int) {
+		w.origin.set(func() { n = askedBy[e.id] })
+		return n
+	}
 	var wg sync.WaitGroup
 	get := func(e *node, i int, change func(*http.Request)) {
 		wg.Go(func() {
@@ -179,12 +193,15 @@ func TestPeersDoNotWaitForEachOther(t *testing.T) {
 		w.origin.put(strings.TrimPrefix(name(i), "/"), []byte(name(i)))
 		get(edges[0], i, nil)
 	}
-	w.control.eventually(t, "the origin is asked", func() bool { return w.origin.asked() >= objects })
+	w.control.eventually(t, "the origin is asked", func() bool { return asked(edges[0])+asked(edges[1]) == objects })
+	if asked(edges[1]) == 0 {
+		t.Fatal("the peer owns none of them")
+	}
 	for i := range objects {
 		get(edges[0], i, asNode(hop.RequestPeer, "1"))
 	}
-	w.control.eventually(t, "the origin is asked for the peer while the clients wait for the peer", func() bool {
-		return w.origin.asked() > objects
+	w.control.eventually(t, "the edge asks the origin for the peer while its clients wait for the peer", func() bool {
+		return asked(edges[0]) == objects
 	})
 	close(gate)
 	wg.Wait()
