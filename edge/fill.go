@@ -134,6 +134,7 @@ func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 	if f.body != nil && !f.head.Inline {
 		j.n.put(ctx, cache.Key{Class: cache.Slice, Name: sliceName(j.object, f.head.VersionID, f.index)}, f.body)
 	}
+	f.head.Run = j.n.run
 	encoded, err := f.head.AppendBinary(nil)
 	if err != nil {
 		j.n.log.ErrorContext(ctx, "head that cannot be kept", "object", j.name, "err", err)

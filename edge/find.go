@@ -70,7 +70,9 @@ func (x *exchange) findVersion(ctx context.Context) (*found, error) {
 	return f, x.fill(ctx, f, httpcache.ForwardURIMiss)
 }
 
-// head reads a head from the cache; nil if there is none.
+// cachedHead reads a head from the cache; nil if there is none. One that an
+// earlier run left on disk is suspect: what happened to it since then went by
+// unheard, and no purge finds it, since the index knows heads of this run only.
 func (n *Node) cachedHead(ctx context.Context, name string) *httpcache.Head {
 	b, err := n.cfg.Cache.Get(ctx, cache.Key{Class: cache.Head, Name: name})
 	if err != nil {
@@ -80,6 +82,9 @@ func (n *Node) cachedHead(ctx context.Context, name string) *httpcache.Head {
 	if err != nil {
 		n.log.WarnContext(ctx, "head that cannot be read", "object", name, "err", err)
 		return nil
+	}
+	if h.Run != n.run {
+		h.Suspect = true
 	}
 	return h
 }

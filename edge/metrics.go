@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"meridian/edge/cache"
 	"meridian/edge/fetch"
 	"meridian/metadata/tally"
 )
@@ -35,9 +34,6 @@ func newMetrics(n *Node) (*metrics, error) {
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels}, value)
-	}
-	stat := func(read func(cache.Stats) int64) func() float64 {
-		return func() float64 { return float64(read(n.cfg.Cache.Stats())) }
 	}
 	requests := counter("requests_total", "Requests answered, by how.", "bucket", "class", "result")
 	bytes := counter("bytes_total", "Bytes of bodies sent, by how the request was answered.", "bucket", "class", "result")
@@ -69,9 +65,7 @@ func newMetrics(n *Node) (*metrics, error) {
 		asked("retries_refused_total", "Requests to another upstream that the retry budget did not allow.", func(c fetch.Counts) int64 { return c.Refused }),
 		asked("hedges_total", "Requests to a second upstream while the first was late.", func(c fetch.Counts) int64 { return c.Hedges }),
 		asked("hedges_won_total", "Requests to a second upstream that it answered first.", func(c fetch.Counts) int64 { return c.HedgesWon }),
-		gauge("entries", "Heads and slices held.", stat(func(s cache.Stats) int64 { return s.Entries })),
-		gauge("held_bytes", "Bytes held.", stat(func(s cache.Stats) int64 { return s.Bytes })),
-		gauge("capacity_bytes", "Bytes that may be held.", stat(func(s cache.Stats) int64 { return s.Capacity })),
+		newMedia(n.cfg.Media, labels),
 		gauge("indexed_heads", "Heads that purges can find.", func() float64 { return float64(n.index.Len()) }),
 		gauge("lease_seconds", "How long heads may still be served without asking upstream.", func() float64 { return max(0, n.lease.remaining().Seconds()) }),
 	}

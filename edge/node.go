@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,9 @@ type Config struct {
 	Purges PurgeAsker
 	// Cache holds heads and slices. The node does not close it.
 	Cache cache.Tier
+	// Media are what Cache is made of, the fastest first; Cache alone, in
+	// memory, where there are none.
+	Media []Medium
 	// Upstreams are URLs to ask instead of the nodes that snapshots name.
 	Upstreams []string
 	// Balance chooses among upstreams of the same rank; where nil, consistent
@@ -80,6 +84,18 @@ type Config struct {
 	Now           func() time.Time // time.Now if nil
 }
 
+// Medium is a part of a cache, by name: MediumMemory or MediumDisk.
+type Medium struct {
+	Name string
+	Tier cache.Tier
+}
+
+// The media, as metrics name them.
+const (
+	MediumMemory = "memory"
+	MediumDisk   = "disk"
+)
+
 // PurgeAsker asks all nodes for a purge, and returns the answer as JSON.
 type PurgeAsker interface {
 	AskPurge(ctx context.Context, p metadata.Purge) (json.RawMessage, error)
@@ -103,10 +119,14 @@ func (c *Config) applyDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if len(c.Media) == 0 {
+		c.Media = []Medium{{MediumMemory, c.Cache}}
+	}
 	if c.MaxHeads == 0 {
 		// A head takes about 2 KiB of the memory cache's quarter for heads at
 		// least, index included; names of those evicted since take room, too.
-		c.MaxHeads = int(min(max(c.Cache.Stats().Capacity/2048, 1<<14), 1<<22))
+		// However large a disk is, the index is in memory.
+		c.MaxHeads = int(min(max(c.Media[0].Tier.Stats().Capacity/2048, 1<<14), 1<<22))
 	}
 	if c.Balance == nil {
 		c.Balance = defaultPolicy(c.Tier)
@@ -171,6 +191,7 @@ type Node struct {
 	told     chan struct{} // closed when a push that says leaving was accepted
 	toldOnce sync.Once
 	started  time.Time
+	run      int64 // tells this run of the node from all before
 	closers  []func()
 }
 
@@ -200,6 +221,7 @@ func New(cfg Config) (*Node, error) {
 		changed:      make(chan struct{}, 1),
 		told:         make(chan struct{}),
 		started:      cfg.Now().UTC(),
+		run:          rand.Int64(),
 	}
 	n.upstreams = balance.NewPool(cfg.Balance, cfg.Now)
 	n.upstreams.Set(staticUpstreams(cfg.Upstreams))

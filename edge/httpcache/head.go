@@ -31,7 +31,10 @@ type Head struct {
 	Received time.Time
 	Age      time.Duration
 	Freshness
-	// Suspect demands to ask upstream before the next use, once: a soft purge.
+	// Run tells which run of a node took the answer.
+	Run int64
+	// Suspect demands to ask upstream before the next use, once: a soft purge, or a head
+	// that an earlier run of the node left on disk.
 	Suspect bool
 }
 

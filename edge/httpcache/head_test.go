@@ -18,6 +18,7 @@ func sampleHead() *Head {
 			"X-Amz-Meta-A: 1", "Surrogate-Key: cats  kittens", "Cache-Tag: c, d e", "Cache-Status: regional; hit", "Cache-Status: other; hit")),
 		Received: time.Unix(1_800_000_000, 123), Age: 3 * time.Second,
 		Freshness: Freshness{Lifetime: time.Minute, StaleWhileRevalidate: time.Second, StaleIfError: time.Hour, MustRevalidate: true, Storable: true},
+		Run:       -1 << 62,
 		Suspect:   true,
 	}
 }

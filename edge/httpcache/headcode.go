@@ -10,7 +10,7 @@ import (
 
 // headFormat is the first byte of an encoded head. Another one is not read: what
 // it heads is a miss.
-const headFormat = 1
+const headFormat = 2
 
 // ErrHead says that bytes are no head, or one of another format.
 var ErrHead = errors.New("malformed head")
@@ -43,7 +43,7 @@ func (h *Head) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, headFormat, flags)
 	for _, n := range [...]int64{
 		int64(h.Status), h.Size, h.Received.UnixNano(), int64(h.Age),
-		int64(h.Lifetime), int64(h.StaleWhileRevalidate), int64(h.StaleIfError),
+		int64(h.Lifetime), int64(h.StaleWhileRevalidate), int64(h.StaleIfError), h.Run,
 	} {
 		b = binary.AppendVarint(b, n)
 	}
@@ -86,6 +86,7 @@ func ParseHead(b []byte) (*Head, error) {
 	h.Received = time.Unix(0, d.number())
 	h.Age, h.Lifetime = time.Duration(d.number()), time.Duration(d.number())
 	h.StaleWhileRevalidate, h.StaleIfError = time.Duration(d.number()), time.Duration(d.number())
+	h.Run = d.number()
 	varies, fields := d.count(), d.count()
 	if d.failed || h.Size < 0 || status < 100 || status > 999 || h.Age < 0 || fields > len(d.b)/2 {
 		return nil, ErrHead
