@@ -21,7 +21,7 @@ var errClientGone = errors.New("client is gone")
 
 // A body that is being sent keeps up to two slices alive, in the cache or not, for
 // as long as its client likes to take. What all of them may keep together is
-// bounded: pinnedLeast and a share of the cache.
+// bounded: pinnedLeast and a share of the cache in memory.
 const (
 	pinnedLeast = 24 << 20
 	pinnedShare = 8

@@ -213,7 +213,7 @@ func New(cfg Config) (*Node, error) {
 		lease:        newLease(cfg.Now),
 		fills:        newFills(),
 		index:        purge.NewIndex(cfg.MaxHeads),
-		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Cache.Stats().Capacity/pinnedShare),
+		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Media[0].Tier.Stats().Capacity/pinnedShare),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
 		tally:        tally.New(),

@@ -128,7 +128,14 @@ func TestComposeFilesHoldTogether(t *testing.T) {
 				if err := n.UnmarshalText([]byte(*cache)); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
-				if need := int64(n)*5/4 + 100<<20; int64(s.MemLimit) < need {
+				need := int64(n)*5/4 + 100<<20
+				if onDisk := s.Environment["MERIDIAN_CACHE_DISK_SIZE"]; onDisk != nil {
+					if err := n.UnmarshalText([]byte(*onDisk)); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+					need += 32<<20 + int64(n)*3/1000
+				}
+				if int64(s.MemLimit) < need {
 					t.Errorf("%s: a cache of %s needs up to %d bytes, the limit is %d", name, *cache, need, s.MemLimit)
 				}
 			}

@@ -12,7 +12,7 @@ import (
 
 	"meridian/edge"
 	"meridian/edge/balance"
-	"meridian/edge/cache/memory"
+	"meridian/edge/cache/disk"
 	"meridian/internal/httpserve"
 	"meridian/internal/wan"
 	"meridian/metadata"
@@ -30,18 +30,20 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		memory    = size(256 << 20)
 		policy    = s.flags.String("balance", "", "`way` to choose among upstreams: consistent-hash (default of edges), round-robin (of regional caches) or least-connections")
 		coop      = s.flags.Bool("cooperative", false, "ask the other edges of the region before its regional caches")
+		onDisk    = diskOptions{size: 16 << 30, headroom: disk.DefaultHeadroom}
 		api       []string
 		upstreams []string
 		cluster   clusterOptions
 		log       logOptions
 	)
 	s.flags.TextVar(&memory, "cache-memory", memory, "`size` of the memory cache")
+	onDisk.declare(s)
 	s.list(&api, "metadata", "`URLs` of the metadata role")
 	s.list(&upstreams, "upstream", "`URLs` to ask on a miss instead of the nodes that the metadata role names")
 	cluster.declare(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check()); err != nil {
 			return err
 		}
 		switch {
@@ -69,10 +71,10 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		setMemoryLimit(int64(memory))
+		setMemoryLimit(int64(memory) + onDisk.memory())
 		svc, err := newEdge(edgeConfig{
 			listener: listener, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
-			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory,
+			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory, disk: onDisk,
 			balance: chosen, cooperative: *coop,
 			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
 		})
@@ -95,6 +97,7 @@ type edgeConfig struct {
 	memory         size
 	balance        balance.Policy // nil: that of the tier
 	cooperative    bool
+	disk           diskOptions
 	dial           wan.DialFunc
 	log            logOptions
 	to             *slog.Logger
@@ -121,13 +124,13 @@ func newEdge(c edgeConfig) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
-	store, err := memory.New(memory.Split(int64(c.memory)))
+	store, media, err := newCache(c, log)
 	if err != nil {
 		return service{}, err
 	}
 	node, err := edge.New(edge.Config{
 		ID: c.id, Boot: newBoot(), Tier: c.tier, Region: c.region, URL: c.url, PublicURL: c.publicURL, Version: version,
-		Control: control, Follower: control, Purges: control, Cache: store, Upstreams: c.upstreams, Dial: c.dial,
+		Control: control, Follower: control, Purges: control, Cache: store, Media: media, Upstreams: c.upstreams, Dial: c.dial,
 		Balance: c.balance, Cooperative: c.cooperative,
 		ClusterSecret: c.clusterSecret, Log: log, Registry: reg,
 	})

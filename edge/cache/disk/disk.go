@@ -7,7 +7,7 @@
 //	<dir>/<xx>/<c><id>-<seq>-<len>  a value, in one of 256 directories
 //	<dir>/tmp/put-<seq>             a value that is being written
 //
-// The index is in memory, about 250 bytes an entry (see TestMemoryOfAnEntry). A
+// The index is in memory, about 200 bytes an entry (see TestMemoryOfAnEntry). A
 // hit opens and reads one file.
 //
 // Put leaves the value to a writer and returns: whoever puts never waits for the

@@ -257,7 +257,7 @@ func TestMemoryOfAnEntry(t *testing.T) {
 		runtime.ReadMemStats(&ms)
 		return int64(ms.HeapAlloc)
 	}
-	const n = 20_000
+	const n = 5000
 	dir := t.TempDir()
 	fill(t, dir, n)
 	before := heap()
