@@ -111,6 +111,9 @@ func (x *exchange) finish() {
 }
 
 func (x *exchange) serve(ctx context.Context) error {
+	if z, host, path := x.n.findZone(x.r); z != nil {
+		return x.serveZone(ctx, z, host, path)
+	}
 	switch x.r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:

@@ -63,6 +63,23 @@ func (f *fills) keep(m *fillMark, version string, put func()) bool {
 	return true
 }
 
+// touch marks the running fills of an object, for a change that the feed says
+// nothing of.
+func (f *fills) touch(o purge.Object) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for m := range f.running[o] {
+		m.marked, m.current = true, ""
+	}
+}
+
+// touched reports whether a fill was marked.
+func (f *fills) touched(m *fillMark) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return m.marked
+}
+
 func (f *fills) end(m *fillMark) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

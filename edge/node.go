@@ -178,6 +178,7 @@ type Node struct {
 	pins      *semaphore.Weighted // bytes that bodies being sent keep alive
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
+	flights   *flights // to the origins of pull zones
 
 	tally    *tally.Tally
 	pusher   *tally.Pusher
@@ -216,6 +217,7 @@ func New(cfg Config) (*Node, error) {
 		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Media[0].Tier.Stats().Capacity/pinnedShare),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
+		flights:      newFlights(cfg.ID),
 		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),
 		changed:      make(chan struct{}, 1),
@@ -340,6 +342,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.heads.Close()
 	n.slices.Close()
+	n.flights.close()
 	n.gate.shut(time.Second) // those that only waited for a fill are over now
 	n.pusher.Last(ctx)
 	for _, c := range n.closers {

@@ -18,6 +18,14 @@ func (x *exchange) purge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := x.n.bucket(ctx, o.Bucket); err != nil {
+		return err
+	}
+	return x.purgeURL(ctx, x.r.URL.EscapedPath())
+}
+
+// purgeURL asks for a purge of /bucket/key, escaped as in a URL.
+func (x *exchange) purgeURL(ctx context.Context, path string) error {
 	c, err := x.n.identify(x.r)
 	if err != nil {
 		return err
@@ -28,10 +36,7 @@ func (x *exchange) purge(ctx context.Context) error {
 	if x.n.cfg.Purges == nil {
 		return errMethod()
 	}
-	if _, err := x.n.bucket(ctx, o.Bucket); err != nil {
-		return err
-	}
-	answer, err := x.n.cfg.Purges.AskPurge(ctx, metadata.Purge{URLs: []string{x.r.URL.EscapedPath()}})
+	answer, err := x.n.cfg.Purges.AskPurge(ctx, metadata.Purge{URLs: []string{path}})
 	if err != nil {
 		x.n.log.WarnContext(ctx, "purge", "err", err)
 		return &apiError{status: http.StatusBadGateway, code: "BadGateway", message: "The metadata role did not take the purge."}

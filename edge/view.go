@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"meridian/edge/pull"
 	"meridian/internal/cors"
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
@@ -28,6 +29,8 @@ type view struct {
 	nodes   []metadata.Node
 	regions []string
 	cors    map[string]*cors.Config // of the buckets that have one
+	// zones are the buckets that are pull zones, by name and by host.
+	zones, zoneHosts map[string]*zone
 }
 
 func newView(s metadata.Snapshot) *view {
@@ -38,10 +41,12 @@ func newView(s metadata.Snapshot) *view {
 		roles:   map[string]string{},
 		nodes:   s.Nodes,
 		cors:    map[string]*cors.Config{},
+		zones:   map[string]*zone{}, zoneHosts: map[string]*zone{},
 	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
 		v.buckets[b.Name] = b
+		v.addZone(b)
 		// One that cannot be read lets nobody in.
 		if config, err := cors.Parse(b.Config["cors"]); err != nil {
 			v.cors[b.Name] = &cors.Config{}
@@ -64,6 +69,22 @@ func newView(s metadata.Snapshot) *view {
 	}
 	slices.Sort(v.regions)
 	return v
+}
+
+// addZone notes a bucket that is a pull zone. Of two that claim a host the first
+// by name has it.
+func (v *view) addZone(b *metadata.Bucket) {
+	p, err := pull.New(b)
+	if b.Pull.IsZero() || err != nil { // the API lets no such zone in
+		return
+	}
+	z := &zone{Zone: p, bucket: b}
+	v.zones[b.Name] = z
+	for _, h := range b.Pull.Hosts {
+		if v.zoneHosts[h] == nil {
+			v.zoneHosts[h] = z
+		}
+	}
 }
 
 // refresh fetches a snapshot unless the node has one of at least s already.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"meridian/edge/cache"
 )
 
 // parseContentRange reads "bytes first-last/size". A size that is unknown is
@@ -30,6 +32,13 @@ func parseContentRange(h string) (first, last, size int64, ok bool) {
 		return 0, 0, 0, false
 	}
 	return first, last, size, true
+}
+
+// SliceOf returns the size of the whole of which a Content-Range says that the
+// answer is the slice beginning at offset.
+func SliceOf(contentRange string, offset int64) (size int64, ok bool) {
+	first, last, size, ok := parseContentRange(contentRange)
+	return size, ok && first == offset && last == min(offset+cache.SliceSize, size)-1
 }
 
 // parseSize reads digits only: no sign, no space.

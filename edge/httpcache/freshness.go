@@ -80,7 +80,7 @@ func Judge(h http.Header, status int, age time.Duration, received time.Time, rul
 		f.Lifetime = lifetime
 	default:
 		explicit = false
-		f.Lifetime = defaultLifetime(h, status, age, received, rules)
+		f.Lifetime = defaultLifetime(h, status, ds.Has("public"), age, received, rules)
 	}
 	if d, ok := ds.Seconds("stale-while-revalidate"); ok {
 		f.StaleWhileRevalidate = d
@@ -112,8 +112,8 @@ func explicitLifetime(h http.Header, ds Directives, isTargeted bool, received ti
 	if isTargeted || len(h["Expires"]) == 0 {
 		return 0, false
 	}
-	expires, err := http.ParseTime(h["Expires"][0])
-	if err != nil {
+	expires, ok := parseDate(h["Expires"][0])
+	if !ok {
 		return 0, true // "0" and all else that is no date: expired
 	}
 	date, err := http.ParseTime(h.Get("Date"))
@@ -124,12 +124,13 @@ func explicitLifetime(h http.Header, ds Directives, isTargeted bool, received ti
 }
 
 // defaultLifetime is the lifetime of an answer that gives none. The owner's TTL
-// counts from when this tier received it: the tier before had its own.
-func defaultLifetime(h http.Header, status int, age time.Duration, received time.Time, rules Rules) time.Duration {
+// counts from when this tier received it: the tier before had its own. public
+// makes any status one to guess for (RFC 9111, section 4.2.2).
+func defaultLifetime(h http.Header, status int, public bool, age time.Duration, received time.Time, rules Rules) time.Duration {
 	switch {
-	case status == http.StatusNotFound || status == http.StatusGone:
+	case (status == http.StatusNotFound || status == http.StatusGone) && (rules.NegativeTTL > 0 || !rules.Heuristic):
 		return sum(age, rules.NegativeTTL)
-	case !heuristicallyCacheable(status):
+	case !heuristicallyCacheable(status) && !(rules.Heuristic && public):
 		return 0
 	case rules.TTL > 0:
 		return sum(age, rules.TTL)

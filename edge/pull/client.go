@@ -1,0 +1,126 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/textproto"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"meridian/metadata"
+)
+
+// Timeouts bound the steps of asking an origin.
+type Timeouts struct {
+	Dial   time.Duration // connecting, and again for the TLS handshake; 5 s where zero
+	Header time.Duration // from the request to the header of its answer; 30 s where zero
+}
+
+// keepIdle is less than web servers keep idle connections for (Node and Apache
+// have the shortest default, 5 s), so that we close them first: a request that is
+// sent on one just being closed cannot be sent again.
+const keepIdle = 4 * time.Second
+
+// Client sends requests to origins.
+type Client struct {
+	node      string
+	transport *http.Transport
+}
+
+// NewClient returns a Client of the node of that ID.
+func NewClient(node string, t Timeouts) *Client {
+	if t.Dial == 0 {
+		t.Dial = 5 * time.Second
+	}
+	if t.Header == 0 {
+		t.Header = 30 * time.Second
+	}
+	dialer := &net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second, Control: checkAddress}
+	return &Client{node: node, transport: &http.Transport{
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    t.Dial,
+		ResponseHeaderTimeout:  t.Header,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        keepIdle,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		ReadBufferSize:         32 << 10,
+	}}
+}
+
+// checkAddress refuses addresses that no zone may name, whatever name led there.
+func checkAddress(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || !metadata.AllowedOrigin(to.Addr().WithZone("")) {
+		return fmt.Errorf("%s is not an address that a pull zone may ask", address)
+	}
+	return nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Do asks the zone's origins in order until one can be reached, and returns what
+// that one answers, whatever it is. Nothing is sent twice. The caller closes the
+// body.
+func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error) {
+	var errs []error
+	ctx, cancel := context.WithCancelCause(ctx)
+	for _, origin := range z.origins {
+		var sent atomic.Bool
+		trace := &httptrace.ClientTrace{
+			WroteHeaders: func() { sent.Store(true) },
+			Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+				if a.Interim != nil && status != http.StatusContinue && status != http.StatusSwitchingProtocols {
+					a.Interim(status, http.Header(h))
+				}
+				return nil
+			},
+		}
+		resp, err := c.transport.RoundTrip(z.request(httptrace.WithClientTrace(ctx, trace), origin, a, c.node))
+		if err == nil {
+			z.change(resp.Header)
+			resp.Body = &body{ReadCloser: resp.Body, cancel: cancel}
+			return resp, nil
+		}
+		errs = append(errs, fmt.Errorf("origin %s: %w", origin.Host, err))
+		if sent.Load() || ctx.Err() != nil || a.Body != nil && a.Length != 0 {
+			break
+		}
+	}
+	cancel(nil)
+	return nil, errors.Join(errs...)
+}
+
+// bodyIdle is how long an origin may send nothing of a body.
+const bodyIdle = 30 * time.Second
+
+var errIdle = fmt.Errorf("origin stopped sending: %w", context.DeadlineExceeded)
+
+// body ends a request whose origin stops sending while somebody reads.
+type body struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	idle := time.AfterFunc(bodyIdle, func() { b.cancel(errIdle) })
+	n, err := b.ReadCloser.Read(p)
+	if !idle.Stop() && err != nil && !errors.Is(err, io.EOF) {
+		err = errIdle
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.cancel(nil)
+	return b.ReadCloser.Close()
+}

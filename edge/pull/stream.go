@@ -1,0 +1,190 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"meridian/edge/cache"
+)
+
+// window is how many slices of a body that is arriving are held for readers.
+const window = 2
+
+// ErrBehind says that a reader asks for what the stream has let go of.
+var ErrBehind = errors.New("the stream is past this")
+
+// Stream is a body that is arriving, for any number of readers. It holds the two
+// slices that arrived last and goes on as fast as its fastest reader; slower ones
+// find what they missed in the cache, or do not.
+type Stream struct {
+	mu      sync.Mutex
+	changed chan struct{} // closed when anything below changes
+	parts   [][]byte      // slices first, first+1, ...; the last may still grow
+	first   int64
+	written int64
+	wanted  int64 // how far the fastest reader has asked
+	readers int
+	alone   bool // nobody reads: it goes on by itself
+	err     error
+	stop    context.CancelFunc // ends the filling when the last reader left
+}
+
+// NewStream returns an empty Stream with one reader, who calls Leave. stop is
+// called when no reader is left. alone is for a fill that nobody waits for.
+func NewStream(stop context.CancelFunc, alone bool) *Stream {
+	return &Stream{changed: make(chan struct{}), readers: 1, alone: alone, stop: stop}
+}
+
+// Join makes the caller a reader, unless the last one has left.
+func (s *Stream) Join() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers == 0 {
+		return false
+	}
+	s.readers++
+	return true
+}
+
+// Leave ends what NewStream or Join began.
+func (s *Stream) Leave() {
+	s.mu.Lock()
+	s.readers--
+	last := s.readers == 0
+	s.mu.Unlock()
+	if last {
+		s.stop()
+	}
+}
+
+// Read returns bytes of the body from offset on, one at least, which nobody may
+// modify; io.EOF at its end, ErrBehind where they are gone.
+func (s *Stream) Read(ctx context.Context, offset int64) ([]byte, error) {
+	for {
+		s.mu.Lock()
+		if offset > s.wanted {
+			s.wanted = offset
+			s.wake()
+		}
+		switch {
+		case offset < s.first*cache.SliceSize:
+			s.mu.Unlock()
+			return nil, ErrBehind
+		case offset < s.written:
+			part := s.parts[offset/cache.SliceSize-s.first]
+			s.mu.Unlock()
+			return part[offset%cache.SliceSize:], nil
+		case s.err != nil:
+			defer s.mu.Unlock()
+			return nil, s.err
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Stream) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Fill reads r to its end and calls each with every slice that is complete. It
+// returns the length of the body. Whatever ends it, all readers are told.
+func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, each func(index int64, b []byte)) (n int64, err error) {
+	defer func() {
+		s.mu.Lock()
+		s.err = err
+		if err == nil {
+			s.err = io.EOF
+		}
+		s.wake()
+		s.mu.Unlock()
+	}()
+	for index := int64(0); ; index++ {
+		if err := s.open(ctx, index, size); err != nil {
+			return s.written, err
+		}
+		b, end, err := s.fillSlice(r, index, size)
+		if err != nil {
+			return s.written, err
+		}
+		if len(b) > 0 {
+			each(index, b)
+		}
+		if end {
+			return s.written, nil
+		}
+	}
+}
+
+// open makes room for the next slice, once somebody wants more.
+func (s *Stream) open(ctx context.Context, index, size int64) error {
+	capacity := int64(32 << 10)
+	if size >= 0 {
+		capacity = min(size-index*cache.SliceSize, cache.SliceSize)
+	} else if index > 0 {
+		capacity = cache.SliceSize
+	}
+	s.mu.Lock()
+	for !s.alone && s.wanted < s.written-cache.SliceSize {
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
+	if len(s.parts) == window {
+		s.parts, s.first = append([][]byte(nil), s.parts[1:]...), s.first+1
+	}
+	s.parts = append(s.parts, make([]byte, 0, max(capacity, 0)))
+	return nil
+}
+
+func (s *Stream) fillSlice(r io.Reader, index, size int64) (b []byte, end bool, err error) {
+	s.mu.Lock()
+	at := index - s.first
+	b = s.parts[at]
+	s.mu.Unlock()
+	for int64(len(b)) < cache.SliceSize {
+		if len(b) == cap(b) {
+			if size >= 0 && index*cache.SliceSize+int64(len(b)) == size {
+				// All there is; the reader says whether it is the end, too.
+				var more [1]byte
+				if k, err := r.Read(more[:]); k > 0 || err != nil && !errors.Is(err, io.EOF) {
+					return b, true, errors.Join(err, io.ErrUnexpectedEOF)
+				}
+				return b, true, nil
+			}
+			grown := make([]byte, len(b), min(max(2*cap(b), 32<<10), cache.SliceSize))
+			copy(grown, b)
+			b = grown
+		}
+		k, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+k]
+		s.mu.Lock()
+		s.parts[at], s.written = b, s.written+int64(k)
+		s.wake()
+		s.mu.Unlock()
+		if errors.Is(err, io.EOF) {
+			if size >= 0 && index*cache.SliceSize+int64(len(b)) != size {
+				return b, true, io.ErrUnexpectedEOF
+			}
+			return b, true, nil
+		}
+		if err != nil {
+			return b, true, err
+		}
+	}
+	return b, size >= 0 && (index+1)*cache.SliceSize == size, nil
+}

@@ -1,0 +1,268 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"meridian/edge/cache"
+	"meridian/edge/httpcache"
+	"meridian/edge/pull"
+	"meridian/metadata"
+	"meridian/metadata/tally"
+)
+
+// zoneBody is the body of an answer: arriving, or held in slices.
+type zoneBody struct {
+	visit *visit
+	head  *httpcache.Head
+	// flight that brings it, or nil.
+	flight     *flight
+	given      []byte // a slice that is had already
+	givenIndex int64
+	givenHeld  bool             // since before the request came
+	whole      map[int64][]byte // all slices, of what could not be had again
+}
+
+// hold makes sure, before the header is sent, that the body is there from offset
+// on as far as it takes: what cannot be asked for again, all of it; of what can,
+// the first slice, which tells whether the origin still has this version.
+func (b *zoneBody) hold(ctx context.Context, offset int64) error {
+	if b.flight != nil && !b.flight.revalidated || b.head.Inline || b.head.Size <= 0 {
+		return nil
+	}
+	if sliceable(b.head) {
+		index := offset / cache.SliceSize
+		if b.given = b.visit.n.cachedSlice(ctx, b.visit.object, b.head, index); b.given != nil {
+			b.givenIndex, b.givenHeld = index, true
+			return nil
+		}
+		part, err := b.visit.missingSlice(ctx, b.head, index)
+		b.given, b.givenIndex = part, index
+		return err
+	}
+	b.whole = map[int64][]byte{}
+	for index := int64(0); index*cache.SliceSize < b.head.Size; index++ {
+		part := b.visit.n.cachedSlice(ctx, b.visit.object, b.head, index)
+		if part == nil {
+			return fmt.Errorf("slice %d is gone: %w", index, errVersionGone)
+		}
+		b.whole[index] = part
+	}
+	return nil
+}
+
+// arriving reports whether the body is in the stream of a flight.
+func (b *zoneBody) arriving() bool {
+	return b.flight != nil && b.flight.slice == nil && !b.flight.revalidated && !b.flight.held && b.flight.body == nil
+}
+
+// read returns bytes from offset on, and whether they were held before.
+func (b *zoneBody) read(ctx context.Context, offset int64) (part []byte, held bool, err error) {
+	if b.arriving() {
+		part, err = b.flight.stream.Read(ctx, offset)
+		if !errors.Is(err, pull.ErrBehind) {
+			return part, false, err
+		}
+	}
+	index := offset / cache.SliceSize
+	switch {
+	case b.given != nil && index == b.givenIndex:
+		part, held = b.given, b.givenHeld
+	case b.whole != nil:
+		part, held = b.whole[index], true
+	default:
+		held = true
+		if part = b.visit.n.cachedSlice(ctx, b.visit.object, b.head, index); part == nil {
+			held = false
+			if part, err = b.visit.missingSlice(ctx, b.head, index); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	if offset -= index * cache.SliceSize; offset >= int64(len(part)) {
+		return nil, false, fmt.Errorf("slice %d is too short: %w", index, errVersionGone)
+	}
+	return part[offset:], held, nil
+}
+
+// write sends length bytes from offset on; all there are where length is negative.
+func (b *zoneBody) write(ctx context.Context, out *clientWriter, offset, length int64) error {
+	for end := offset + length; length < 0 || offset < end; {
+		part, held, err := b.read(ctx, offset)
+		if length < 0 && errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if length >= 0 {
+			part = part[:min(int64(len(part)), end-offset)]
+		}
+		if err := out.write(part, held); err != nil {
+			return err
+		}
+		if offset += int64(len(part)); b.arriving() && len(part) < copyBuffer && (length < 0 || offset < end) {
+			_ = out.ctrl.Flush() // the origin has no more for now
+		}
+	}
+	return nil
+}
+
+// answerZone sends an answer of the zone, or as much of it as the request's
+// conditions and ranges want.
+func (v *visit) answerZone(ctx context.Context, h *httpcache.Head, status httpcache.Status, body *zoneBody) error {
+	v.sample.Class = metadata.ClassOf(metadata.MediaType(h.Fields.Get("Content-Type"), v.target.Key))
+	code := h.Status
+	var ranges []httpcache.Range
+	if code == http.StatusOK && (h.Storable || len(v.r.Header["Range"]) == 0) {
+		condition, useRange := httpcache.CheckConditions(v.r.Method, v.r.Header, zoneValidators(h))
+		if condition != 0 {
+			v.describeZone(h, status, body)
+			return v.sendEmpty(condition)
+		}
+		if field := v.r.Header["Range"]; len(field) == 1 && useRange && h.Size > 0 {
+			var err error
+			if ranges, err = httpcache.ParseRange(field[0], h.Size); err != nil {
+				return errRange(h.Size)
+			}
+		}
+	}
+	if v.r.Method == http.MethodGet {
+		var start int64
+		if len(ranges) > 0 {
+			start = ranges[0].Start
+		}
+		if err := body.hold(ctx, start); err != nil {
+			return err
+		}
+		if status.Hit && v.sample.Result == tally.Miss {
+			status.Hit, status.HasTTL, status.Forward, status.Detail = false, false, httpcache.ForwardPartial, sliceMissing
+		}
+	}
+	v.describeZone(h, status, body)
+	return v.sendZone(ctx, code, h, ranges, body)
+}
+
+// zoneValidators are what conditions are compared with. An answer without
+// Last-Modified was made no later than its Date (RFC 9111, section 4.3.2).
+func zoneValidators(h *httpcache.Head) httpcache.Validators {
+	c := h.Validators()
+	if c.LastModified.IsZero() {
+		c.LastModified = c.Date
+	}
+	return c
+}
+
+// describeZone sets the header of an answer.
+func (v *visit) describeZone(h *httpcache.Head, status httpcache.Status, body *zoneBody) {
+	to := v.w.Header()
+	h.Fields.CopyTo(to)
+	if age := h.CurrentAge(v.n.now()); body.flight == nil || age >= time.Second || status.Collapsed {
+		to.Set("Age", strconv.FormatInt(int64(age/time.Second), 10))
+	}
+	if h.Fields.Get("Content-Type") == "" {
+		to["Content-Type"] = nil // none guessed by net/http
+	}
+	to.Set("Cache-Status", httpcache.AppendStatus(h.Fields.Values("Cache-Status"), status))
+	to["Via"] = append(h.Fields.Values("Via"), "1.1 meridian")
+	v.tell(to)
+}
+
+func (v *visit) sendEmpty(status int) error {
+	h := v.w.Header()
+	h["Content-Type"] = nil
+	h.Del("Content-Encoding")
+	v.headerOut()
+	v.w.WriteHeader(status)
+	return nil
+}
+
+func (v *visit) sendZone(ctx context.Context, code int, h *httpcache.Head, ranges []httpcache.Range, body *zoneBody) error {
+	to, length := v.w.Header(), h.Size
+	var parts *httpcache.Multipart
+	switch len(ranges) {
+	case 0:
+		ranges = []httpcache.Range{{Start: 0, Length: h.Size}}
+	case 1:
+		code, length = http.StatusPartialContent, ranges[0].Length
+		to.Set("Content-Range", ranges[0].ContentRange(h.Size))
+	default:
+		parts = httpcache.NewMultipart(ranges, to.Get("Content-Type"), h.Size)
+		code, length = http.StatusPartialContent, parts.Length
+		to.Set("Content-Type", parts.ContentType())
+	}
+	bare := code == http.StatusNoContent || code == http.StatusNotModified
+	if length >= 0 && !bare {
+		to.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	v.headerOut()
+	v.w.WriteHeader(code)
+	if bare || v.r.Method == http.MethodHead {
+		return nil
+	}
+	out := v.writer()
+	defer out.done()
+	if f := body.flight; f != nil && f.body != nil {
+		return out.copy(f.body)
+	}
+	for i, r := range ranges {
+		if parts != nil {
+			if err := out.write([]byte(parts.Headers[i]), false); err != nil {
+				return err
+			}
+		}
+		if err := body.write(ctx, out, r.Start, r.Length); err != nil {
+			return err
+		}
+	}
+	if parts != nil {
+		return out.write([]byte(parts.End), false)
+	}
+	return nil
+}
+
+// copyBuffer is how much of a body that is not kept is in memory at once.
+const copyBuffer = 32 << 10
+
+// copy sends what r has, as it comes.
+func (c *clientWriter) copy(r io.Reader) error {
+	buf := make([]byte, copyBuffer)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if err := c.write(buf[:n], false); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n < len(buf) {
+			_ = c.ctrl.Flush() // the origin has no more for now
+		}
+	}
+}
+
+// writeInterim hands an interim answer on.
+func (v *visit) writeInterim(i interim) {
+	to := v.w.Header()
+	kept := to.Clone()
+	clear(to)
+	httpcache.RemoveHopByHop(i.header)
+	for name, values := range i.header {
+		to[name] = values
+	}
+	v.w.WriteHeader(i.status)
+	clear(to)
+	for name, values := range kept {
+		to[name] = values
+	}
+}

@@ -1,0 +1,433 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"meridian/edge/cache"
+	"meridian/edge/fetch"
+	"meridian/edge/httpcache"
+	"meridian/edge/pull"
+)
+
+const (
+	// maxWhole bounds the bodies that are kept though the origin could not be
+	// asked for a piece of them again.
+	maxWhole = 16 << 20
+	// fillBuffers bounds the bytes of bodies held for readers while they arrive.
+	// Bodies beyond it are passed on and not kept.
+	fillBuffers = 64 << 20
+	// shyTime is how long a target whose answer was of no use to others is asked
+	// for by each on their own.
+	shyTime = 5 * time.Second
+	// maxShy bounds how many of them are remembered.
+	maxShy = 10_000
+)
+
+// flights are the requests to origins that run. Where several want the same, one
+// asks, and the others wait for the header: if the answer is one that a cache may
+// give them they share its body while it arrives, and else each asks alone. So no
+// answer meant for one reaches another.
+type flights struct {
+	client  *pull.Client
+	buffers *semaphore.Weighted
+
+	mu      sync.Mutex
+	running map[string]*flight
+	shy     map[string]time.Time
+	wg      sync.WaitGroup
+}
+
+func newFlights(node string) *flights {
+	return &flights{
+		client: pull.NewClient(node, pull.Timeouts{}), buffers: semaphore.NewWeighted(fillBuffers),
+		running: map[string]*flight{}, shy: map[string]time.Time{},
+	}
+}
+
+// close ends all flights and returns when none runs any more.
+func (fs *flights) close() {
+	fs.mu.Lock()
+	for _, f := range fs.running {
+		f.cancel()
+	}
+	fs.mu.Unlock()
+	fs.wg.Wait()
+	fs.client.Close()
+}
+
+// flight is one request to an origin, with its answer.
+type flight struct {
+	key     string
+	request http.Header // of who began it
+	mark    *fillMark
+	stream  *pull.Stream // its readers hold the flight
+	cancel  context.CancelFunc
+	interim chan interim  // for who began it
+	ready   chan struct{} // closed when all below is set
+
+	err         error
+	status      int             // of the origin
+	head        *httpcache.Head // of the answer, or what was held, confirmed
+	revalidated bool
+	held        bool // nobody was asked: it was there after all
+	stored      bool
+	shared      bool          // others may be answered from it
+	body        io.ReadCloser // of an answer for one; else it is in the stream
+	slice       []byte        // that came along, of a body that comes in slices
+	index       int64
+}
+
+type interim struct {
+	status int
+	header http.Header
+}
+
+// leave is for those who waited for a flight that another one began, or for
+// whom it is of no use; end for the one who began it.
+func (f *flight) leave() { f.stream.Leave() }
+
+func (f *flight) end() {
+	select {
+	case <-f.ready:
+		if f.body != nil {
+			f.body.Close()
+		}
+	default: // the context ends what comes
+	}
+	f.stream.Leave()
+}
+
+// plan is what a flight asks and how it deals with the answer.
+type plan struct {
+	visit   *visit
+	held    held
+	orStale bool  // a failing origin is an error: something is held
+	index   int64 // of the slice asked for; -1 for all
+	alone   bool  // for nobody: to renew what was served stale
+}
+
+// fetch asks the origin, or waits for one who does already.
+func (v *visit) fetch(ctx context.Context, held held, orStale bool) (f *flight, led bool, err error) {
+	p := plan{visit: v, held: held, orStale: orStale, index: v.wantedSlice(held.name)}
+	key := held.name
+	if p.index >= 0 {
+		key = fmt.Sprintf("%s\nslice %d", key, p.index)
+	} else if field := v.r.Header.Get("Range"); field != "" {
+		key += "\nrange " + field
+	}
+	f, led = v.join(ctx, key, p)
+	if !led {
+		if err := f.wait(ctx, nil); err != nil {
+			f.leave()
+			return nil, false, err
+		}
+		if f.err == nil && f.shared && v.fits(f) {
+			return f, false, nil
+		}
+		failed := f.err
+		f.leave()
+		if failed != nil {
+			return nil, false, failed
+		}
+		f, led = v.start(ctx, "", p), true
+	}
+	if err := f.wait(ctx, v.writeInterim); err != nil {
+		f.end()
+		return nil, led, err
+	}
+	if f.err != nil {
+		f.end()
+		return nil, led, f.err
+	}
+	if f.head == nil { // slices were of no use: once more, as the client asked
+		f.end()
+		v.n.flights.makeShy(key, v.n.now())
+		p.index = -1
+		f = v.start(ctx, "", p)
+		if err := f.wait(ctx, v.writeInterim); err != nil || f.err != nil {
+			f.end()
+			return nil, led, firstOf(err, f.err)
+		}
+	}
+	return f, led, nil
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// wait returns when the flight is ready, handing interim answers on meanwhile.
+func (f *flight) wait(ctx context.Context, each func(interim)) error {
+	var interims <-chan interim
+	if each != nil {
+		interims = f.interim
+	}
+	for {
+		select {
+		case i := <-interims:
+			each(i)
+		case <-f.ready:
+			for len(interims) > 0 {
+				each(<-interims)
+			}
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// join finds the flight of that key, or starts it.
+func (v *visit) join(ctx context.Context, key string, p plan) (f *flight, led bool) {
+	fs := v.n.flights
+	fs.mu.Lock()
+	f = fs.running[key]
+	shy := fs.isShy(key, v.n.now())
+	fs.mu.Unlock()
+	switch {
+	case shy:
+		return v.start(ctx, "", p), true
+	case f != nil && !v.n.fills.touched(f.mark) && f.stream.Join():
+		return f, false
+	}
+	return v.start(ctx, key, p), true
+}
+
+// fits reports whether the answer of a flight is one for this request, too.
+func (v *visit) fits(f *flight) bool {
+	return httpcache.Variant(f.head.Vary, f.request) == httpcache.Variant(f.head.Vary, v.r.Header) &&
+		f.head.CurrentAge(v.n.now()) <= max(v.demands.MaxAge, time.Second)
+}
+
+// refresh asks the origin behind the client's back.
+func (v *visit) refresh(ctx context.Context, held held) {
+	fs := v.n.flights
+	fs.mu.Lock()
+	running := fs.running[held.name] != nil
+	fs.mu.Unlock()
+	if !running {
+		v.start(ctx, held.name, plan{visit: v, held: held, orStale: true, index: -1, alone: true})
+	}
+}
+
+// start begins a flight, which others can join by its key, if it has one.
+func (v *visit) start(ctx context.Context, key string, p plan) *flight {
+	fs := v.n.flights
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{
+		key: key, request: v.r.Header, stream: pull.NewStream(cancel, p.alone), cancel: cancel,
+		interim: make(chan interim, 16), ready: make(chan struct{}),
+	}
+	// No event is waited for: an origin knows nothing of the feed.
+	f.mark, _ = v.n.fills.begin(v.object, "")
+	if key != "" {
+		fs.mu.Lock()
+		fs.running[key] = f
+		fs.mu.Unlock()
+	}
+	fs.wg.Go(func() {
+		defer fs.end(v.n, f)
+		p.run(ctx, f)
+		if p.alone {
+			f.end()
+		}
+	})
+	return f
+}
+
+func (fs *flights) end(n *Node, f *flight) {
+	n.fills.end(f.mark)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.key == "" {
+		return
+	}
+	if fs.running[f.key] == f {
+		delete(fs.running, f.key)
+	}
+	if f.err == nil && !f.shared {
+		fs.setShy(f.key, n.now())
+	}
+}
+
+func (fs *flights) makeShy(key string, now time.Time) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.setShy(key, now)
+}
+
+func (fs *flights) setShy(key string, now time.Time) {
+	if len(fs.shy) >= maxShy {
+		clear(fs.shy) // each costs one wait for a header, no more
+	}
+	fs.shy[key] = now.Add(shyTime)
+}
+
+func (fs *flights) isShy(key string, now time.Time) bool {
+	until, ok := fs.shy[key]
+	if ok && now.After(until) {
+		delete(fs.shy, key)
+		return false
+	}
+	return ok
+}
+
+// run asks, decides what the answer is good for, and brings its body in.
+func (p *plan) run(ctx context.Context, f *flight) {
+	v := p.visit
+	ready := sync.OnceFunc(func() { close(f.ready) })
+	defer ready()
+	// The flight before may have ended since the request looked.
+	if now := v.lookup(ctx); now.head != nil && v.demands.Decide(now.head, v.n.now(), v.trusted()) == httpcache.Serve {
+		f.head, f.held, f.shared, f.status = now.head, true, true, now.head.Status
+		return
+	}
+	sent := v.n.now()
+	resp, err := v.n.flights.client.Do(ctx, v.zone.Zone, p.ask(f))
+	v.n.countFill("pull", err)
+	if err != nil {
+		f.err = fmt.Errorf("pull %s/%s: %w: %w", v.object.Bucket, v.object.Key, fetch.ErrUnavailable, err)
+		return
+	}
+	received := v.n.now()
+	f.status = resp.StatusCode
+	switch {
+	case resp.StatusCode == http.StatusNotModified && p.held.head != nil:
+		resp.Body.Close()
+		f.head, f.revalidated = v.freshened(p.held.head, resp.Header, sent, received), true
+		f.shared = usable(f.head, received)
+		if f.head.Storable {
+			f.stored = v.keep(ctx, f.mark, f.head, f.request)
+		}
+		return
+	case p.orStale && httpcache.IsFailure(resp.StatusCode):
+		resp.Body.Close()
+		f.err = fmt.Errorf("pull %s/%s: %w: status %d", v.object.Bucket, v.object.Key, fetch.ErrUnavailable, resp.StatusCode)
+		return
+	case resp.StatusCode == http.StatusPartialContent && p.index >= 0:
+		p.acceptSlice(ctx, f, resp, sent, received)
+		return
+	}
+	f.head = v.zoneHead(resp.Header, resp.StatusCode, resp.ContentLength, sent, received)
+	if !f.head.Storable && p.held.head != nil && p.held.head.TTL(received) <= 0 {
+		v.n.dropHead(ctx, p.held.name) // replaced by what cannot be kept
+	}
+	cost, ok := p.admit(f.head)
+	if !ok {
+		f.body = resp.Body
+		return
+	}
+	defer v.n.flights.buffers.Release(cost)
+	defer resp.Body.Close()
+	f.shared = usable(f.head, received)
+	if sliceable(f.head) && f.head.Size > httpcache.MaxInline {
+		f.stored = v.keep(ctx, f.mark, f.head, f.request)
+	} else {
+		f.stored = true // it will be, if all of it comes
+	}
+	ready()
+	p.bring(ctx, f, resp.Body)
+}
+
+// admit decides whether a body is brought in for all, and takes the room for it.
+func (p *plan) admit(h *httpcache.Head) (cost int64, ok bool) {
+	if !h.Storable || h.Size > maxWhole && !sliceable(h) {
+		return 0, false
+	}
+	cost = 2 * cache.SliceSize
+	if h.Size >= 0 {
+		cost = min(cost, h.Size)
+	}
+	return cost, p.visit.n.flights.buffers.TryAcquire(cost)
+}
+
+// bring reads the body into the stream, and into the cache.
+func (p *plan) bring(ctx context.Context, f *flight, body io.Reader) {
+	v := p.visit
+	var small []byte
+	keepable := true
+	n, err := f.stream.Fill(ctx, body, f.head.Size, func(index int64, b []byte) {
+		switch {
+		case index == 0 && len(b) <= httpcache.MaxInline:
+			small = b
+		case index*cache.SliceSize >= maxWhole && !sliceable(f.head):
+			keepable = false
+		default:
+			v.n.put(ctx, cache.Key{Class: cache.Slice, Name: sliceName(v.object, f.head.VersionID, index)}, b)
+		}
+	})
+	if err != nil || !keepable || sliceable(f.head) && f.head.Size > httpcache.MaxInline {
+		return
+	}
+	head := *f.head
+	if head.Size = n; n <= httpcache.MaxInline {
+		head.Body, head.Inline = append([]byte(nil), small...), true
+	}
+	v.keep(ctx, f.mark, &head, f.request)
+}
+
+// ask is the request of the plan.
+func (p *plan) ask(f *flight) pull.Ask {
+	v := p.visit
+	a := v.baseAsk(http.MethodGet)
+	a.Interim = func(status int, h http.Header) {
+		select {
+		case f.interim <- interim{status, maps.Clone(h)}:
+		default: // more than anybody sends
+		}
+	}
+	v.n.flights.mu.Lock()
+	shy := v.n.flights.isShy(p.held.name, v.n.now())
+	v.n.flights.mu.Unlock()
+	if p.held.head != nil || !shy {
+		// What comes is for the cache: the client's conditions are answered from it.
+		for _, name := range conditionFields {
+			a.Set[name] = nil
+		}
+	}
+	if p.held.head != nil {
+		setHeader(a.Set, "If-None-Match", p.held.head.ETag())
+		setHeader(a.Set, "If-Modified-Since", p.held.head.Fields.Get("Last-Modified"))
+	}
+	switch {
+	case p.index >= 0:
+		a.Set["If-Range"] = nil
+		setHeader(a.Set, "Range", sliceRange(p.index))
+	case p.held.head != nil:
+		a.Set["Range"], a.Set["If-Range"] = nil, nil
+	}
+	return a
+}
+
+var conditionFields = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
+
+func setHeader(h http.Header, name, value string) {
+	if value != "" {
+		h[name] = []string{value}
+	}
+}
+
+// baseAsk is the client's request as an origin gets it.
+func (v *visit) baseAsk(method string) pull.Ask {
+	a := pull.Ask{
+		Method: method, Target: v.target, Header: v.r.Header, Set: http.Header{},
+		Remote: v.r.RemoteAddr, Host: v.host, TLS: v.r.TLS != nil,
+	}
+	if v.ours {
+		for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"} {
+			a.Set[name] = nil
+		}
+	}
+	return a
+}

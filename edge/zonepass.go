@@ -1,0 +1,139 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"meridian/edge/fetch"
+	"meridian/edge/httpcache"
+	"meridian/edge/purge"
+	"meridian/metadata/tally"
+)
+
+// pass hands a request on as it is, body and all, once: what is no GET, and HEAD
+// where no answer to a GET is held that is fresh.
+func (v *visit) pass(ctx context.Context) error {
+	v.sample.Result, v.sample.Depth = tally.Pass, tally.Origin
+	a := v.baseAsk(v.r.Method)
+	if v.r.ContentLength != 0 {
+		a.Body, a.Length = v.r.Body, v.r.ContentLength
+	}
+	var mu sync.Mutex // net/http may call late
+	over := false
+	a.Interim = func(status int, h http.Header) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			v.writeInterim(interim{status, h.Clone()})
+		}
+	}
+	// An answer to POST that is kept must not be older than what touches it.
+	mark, _ := v.n.fills.begin(v.object, "")
+	defer v.n.fills.end(mark)
+	sent := v.n.now()
+	resp, err := v.n.flights.client.Do(ctx, v.zone.Zone, a)
+	mu.Lock()
+	over = true
+	mu.Unlock()
+	v.n.countFill("pull", err)
+	if err != nil {
+		return fmt.Errorf("pull %s/%s: %w: %w", v.object.Bucket, v.object.Key, fetch.ErrUnavailable, err)
+	}
+	defer resp.Body.Close()
+	received := v.n.now()
+	v.took += received.Sub(sent)
+	head := v.zoneHead(resp.Header, resp.StatusCode, resp.ContentLength, sent, received)
+	representsTarget := v.answersGet(resp)
+	switch v.r.Method {
+	case http.MethodHead:
+		v.updateByHead(ctx, mark, head)
+	case http.MethodGet, http.MethodOptions:
+	default:
+		if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+			v.invalidateAfter(ctx, resp.Header)
+		}
+	}
+	status := v.member()
+	status.Forward, status.ForwardStatus = httpcache.ForwardMethod, resp.StatusCode
+	body := io.Reader(resp.Body)
+	var copied bytes.Buffer
+	if representsTarget && head.Storable && httpcache.HasLifetime(resp.Header) && head.Size <= httpcache.MaxInline {
+		body = io.TeeReader(body, &limited{&copied})
+	} else {
+		representsTarget = false
+	}
+	f := &flight{body: io.NopCloser(body)}
+	v.describeZone(head, status, &zoneBody{flight: f})
+	if err := v.sendZone(ctx, resp.StatusCode, head, nil, &zoneBody{visit: v, head: head, flight: f}); err != nil {
+		return err
+	}
+	if representsTarget && copied.Len() <= httpcache.MaxInline {
+		head.Body, head.Inline, head.Size = copied.Bytes(), true, int64(copied.Len())
+		again, _ := v.n.fills.begin(v.object, "")
+		v.keep(ctx, again, head, v.r.Header)
+		v.n.fills.end(again)
+	}
+	return nil
+}
+
+// limited keeps a little more than a small body, so that a larger one shows.
+type limited struct{ to *bytes.Buffer }
+
+func (l *limited) Write(b []byte) (int, error) {
+	room := httpcache.MaxInline + 1 - l.to.Len()
+	l.to.Write(b[:min(len(b), max(room, 0))])
+	return len(b), nil
+}
+
+// answersGet reports whether an answer to POST is what a GET would get: it says
+// so by a Content-Location that is the target (RFC 9110, section 9.3.3).
+func (v *visit) answersGet(resp *http.Response) bool {
+	location := resp.Header.Get("Content-Location")
+	if v.r.Method != http.MethodPost || resp.StatusCode != http.StatusOK || location == "" {
+		return false
+	}
+	t, ok := v.zone.SameOrigin(v.target, v.r.Host, location)
+	return ok && t.Name() == v.target.Name()
+}
+
+// invalidateAfter forgets what an unsafe request may have changed: its target,
+// and what Location and Content-Location name at the same origin.
+func (v *visit) invalidateAfter(ctx context.Context, h http.Header) {
+	v.n.invalidate(ctx, v.object, v.primary)
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if ref := h.Get(name); ref != "" {
+			if t, ok := v.zone.SameOrigin(v.target, v.r.Host, ref); ok {
+				v.n.invalidate(ctx, purge.Object{Bucket: v.object.Bucket, Key: t.Key}, v.primaryOf(t))
+			}
+		}
+	}
+}
+
+// updateByHead brings what is held up to date by an answer to HEAD, or forgets it
+// where that speaks of another body (RFC 9111, section 4.3.5).
+func (v *visit) updateByHead(ctx context.Context, mark *fillMark, fresh *httpcache.Head) {
+	held := v.lookup(ctx)
+	old := held.head
+	if old == nil || fresh.Status != http.StatusOK {
+		return
+	}
+	same := func(name string) bool {
+		value := fresh.Fields.Get(name)
+		return value == "" || value == old.Fields.Get(name)
+	}
+	if !same("Etag") || !same("Last-Modified") || fresh.Size >= 0 && fresh.Size != old.Size || old.Status != fresh.Status {
+		v.n.dropHead(ctx, held.name)
+		return
+	}
+	if !fresh.Storable {
+		return
+	}
+	head := *old
+	head.Fields = old.Fields.Update(fresh.Fields)
+	head.Received, head.Age, head.Freshness, head.Suspect = fresh.Received, fresh.Age, fresh.Freshness, false
+	v.keep(ctx, mark, &head, v.r.Header)
+}
