@@ -9,9 +9,9 @@
 # AWS_SECRET_ACCESS_KEY are a key that may create buckets. REQUESTS is how many
 # photos are read in each region.
 set -eu
-cd "$(dirname "$0")/.."
-media=deploy/demo
-[ -d "$media" ] || media=demo # in the image of the service demo
+here=$(cd "$(dirname "$0")" && pwd)
+media=$here/demo
+cd "$here/.." # where the compose file is
 
 API=${API:-http://localhost:9000}
 ORIGINS=${ORIGINS:-http://localhost:9001 http://localhost:9002 http://localhost:9003}
@@ -37,6 +37,9 @@ if [ -z "${AWS_ACCESS_KEY_ID:-}" ]; then
 	keys=$($MERIDIAN credentials --export) || die "cannot read the root key; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	eval "$keys"
 fi
+
+# For a MERIDIAN that runs here.
+export MERIDIAN_API="$API" MERIDIAN_ROOT_ACCESS_KEY="$AWS_ACCESS_KEY_ID" MERIDIAN_ROOT_SECRET_KEY="$AWS_SECRET_ACCESS_KEY"
 
 # The key goes to curl by files: others can see command lines.
 umask 077

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,10 +24,10 @@ func runDemo(t *testing.T, requests int, api, origins, edges, program, credentia
 	if _, err := exec.LookPath("curl"); err != nil {
 		missing(t, "curl is not installed: apt-get install curl")
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", filepath.Join(repository, "deploy", "demo.sh"))
+	cmd := exec.CommandContext(t.Context(), "sh", filepath.Join(demoImage(t), "demo", "demo.sh"))
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), fmt.Sprint("REQUESTS=", requests), "API=" + api, "ORIGINS=" + origins, "EDGES=" + edges,
-		"MERIDIAN=" + program, "MERIDIAN_API=" + api, "MERIDIAN_CREDENTIALS=" + credentials,
+		"MERIDIAN=" + program, "MERIDIAN_CREDENTIALS=" + credentials,
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -34,6 +35,44 @@ func runDemo(t *testing.T, requests int, api, origins, edges, program, credentia
 	}
 	t.Logf("%s", out)
 	return string(out)
+}
+
+// demoImage lays the script and its media out as the stage demo of deploy/Dockerfile
+// does, and returns the root of that.
+func demoImage(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository, "deploy", "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stage, ok := strings.Cut(string(text), " AS demo\n")
+	stage, _, _ = strings.Cut(stage, "\nFROM ")
+	if !ok || !strings.Contains(stage, `ENTRYPOINT ["sh", "/demo/demo.sh"]`) {
+		t.Fatalf("deploy/Dockerfile has no stage demo that runs /demo/demo.sh:\n%s", stage)
+	}
+	root := t.TempDir()
+	for line := range strings.Lines(stage) {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "COPY" {
+			continue
+		}
+		from, to := filepath.Join(repository, f[1]), filepath.Join(root, f[2])
+		if info, err := os.Stat(from); err == nil && info.IsDir() {
+			err = os.CopyFS(to, os.DirFS(from))
+			if err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		script, err := os.ReadFile(from)
+		if err == nil {
+			err = errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, script, 0o600))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
 }
 
 // TestDashboardAndAlertsAskForMetricsThatExist compares the names in them with
