@@ -85,6 +85,12 @@ func (b *Bucket) MayHold(region string) bool {
 	return len(b.Residency) == 0 || slices.Contains(b.Residency, region)
 }
 
+// Takes reports whether region is one where new uploads to the bucket are sent:
+// its bytes may lie there, and belong there.
+func (b *Bucket) Takes(region string) bool {
+	return b.MayHold(region) && (b.Placement.Mode() != "" || slices.Contains(b.Placement, region))
+}
+
 // Wanted are the regions that shall hold a blob which holders have, the first of
 // them longest: the home of the blob. all are the regions there are.
 func (b *Bucket) Wanted(holders, all []string) []string {

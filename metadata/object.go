@@ -159,6 +159,16 @@ type Objects interface {
 	Delete(ctx context.Context, r Ref, c Cond) (Version, error)
 }
 
+// FileName is the name of a file without the folders that clients of whatever
+// system put before it; empty where nothing is left that could be one.
+func FileName(path string) string {
+	name := path[strings.LastIndexAny(path, `/\`)+1:]
+	if name == "." || name == ".." {
+		return ""
+	}
+	return name
+}
+
 // CheckKey refuses an empty key, one over MaxKeyLength, one that is not UTF-8,
 // and one that Postgres cannot keep (NUL).
 func CheckKey(key string) error {

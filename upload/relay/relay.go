@@ -185,7 +185,7 @@ func (r *Relay) regions(req *http.Request, nodes []metadata.Node) ([]string, err
 	near := []string{req.Header.Get("X-Meridian-Client-Region"), bucket.Region, r.Region}
 	var regions []string
 	for _, n := range nodes {
-		if n.Tier == metadata.TierOrigin && !slices.Contains(regions, n.Region) && MayHold(bucket.Placement, n.Region) {
+		if n.Tier == metadata.TierOrigin && !slices.Contains(regions, n.Region) && bucket.Takes(n.Region) {
 			regions = append(regions, n.Region)
 		}
 	}
@@ -197,11 +197,6 @@ func (r *Relay) regions(req *http.Request, nodes []metadata.Node) ([]string, err
 	}
 	slices.SortStableFunc(regions, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b)) })
 	return regions, nil
-}
-
-// MayHold says whether a region is one where a bucket's blobs belong.
-func MayHold(p metadata.Placement, region string) bool {
-	return len(p) == 0 || slices.Contains(p, "home") || slices.Contains(p, "all") || slices.Contains(p, region)
 }
 
 // RoundTrip asks the first target that can be reached. Once a connection stands

@@ -1,6 +1,8 @@
 package tus
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -37,12 +39,15 @@ func (h *Handler) admit(r *http.Request, req *request) (elsewhere bool, err erro
 	}
 	key := req.meta["key"]
 	if key == "" {
-		key = req.meta["filename"]
+		key = metadata.FileName(req.meta["filename"])
 	}
 	if key == "" {
 		return false, invalid("Upload-Metadata must have a key or a filename")
 	}
 	if err := metadata.CheckKey(key); err != nil {
+		return false, err
+	}
+	if err := h.mayCross(&bucket); err != nil {
 		return false, err
 	}
 	req.template = metadata.Version{Bucket: name, Key: key, Owner: req.who.User}
@@ -54,7 +59,37 @@ func (h *Handler) admit(r *http.Request, req *request) (elsewhere bool, err erro
 	if length, err := strconv.ParseInt(r.Header.Get("Upload-Length"), 10, 64); err == nil && length > relay.MaxSize {
 		return false, refuse(http.StatusRequestEntityTooLarge, "too-large", "%d bytes are more than the %d of the greatest object", length, int64(relay.MaxSize))
 	}
-	return !relay.MayHold(bucket.Placement, h.Region), nil
+	return !bucket.Takes(h.Region), nil
+}
+
+// mayCross refuses bytes of a bucket whose residency forbids this region, even if
+// they were only to be handed on: they would have been here.
+func (h *Handler) mayCross(b *metadata.Bucket) error {
+	if b.MayHold(h.Region) {
+		return nil
+	}
+	return fmt.Errorf("%w, %s; upload through a region that it allows: %s", metadata.ErrResidency, h.Region, strings.Join(b.Residency, ", "))
+}
+
+// mayPass is mayCross for an upload that another region holds.
+func (h *Handler) mayPass(ctx context.Context, bucket string) error {
+	b, err := h.Catalog.Bucket(ctx, bucket)
+	if errors.Is(err, metadata.ErrNoSuchBucket) {
+		return nil // who holds the upload says so
+	}
+	if err != nil {
+		return err
+	}
+	return h.mayCross(&b)
+}
+
+// bringsBytes says whether a request to an upload is one to append to it.
+func bringsBytes(r *http.Request) bool {
+	method := r.Method
+	if method == http.MethodPost {
+		method = cmp.Or(r.Header.Get("X-HTTP-Method-Override"), method)
+	}
+	return method == http.MethodPatch
 }
 
 // contentType refuses what is no media type.

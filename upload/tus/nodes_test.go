@@ -92,7 +92,7 @@ func TestWhereNewUploadsGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	europe := w.start("europe", "origin-europe")
-	w.start("asia", "origin-asia")
+	asia := w.start("asia", "origin-asia")
 	front := w.front("us-west")
 	for _, b := range []metadata.Bucket{
 		{Name: "everywhere", Region: "asia", Owner: "root"},
@@ -102,6 +102,11 @@ func TestWhereNewUploadsGo(t *testing.T) {
 		if _, err := w.catalog.CreateBucket(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := w.catalog.CreateBucket(t.Context(), metadata.Bucket{
+		Name: "not-asia", Region: "europe", Owner: "root", Residency: []string{"europe", "us-west"},
+	}); err != nil {
+		t.Fatal(err)
 	}
 	create := func(endpoint, bucket, client string) answer {
 		return w.ask("ada", http.MethodPost, endpoint+"/v1/tus/", nil, headers{
@@ -113,6 +118,8 @@ func TestWhereNewUploadsGo(t *testing.T) {
 		{front, "everywhere", "", "asia"}, // its home
 		{front, "films", "nowhere", "europe"},
 		{front, "only-asia", "europe", "asia"},
+		{front, "not-asia", "asia", "europe"},
+		{europe.url, "not-asia", "asia", "europe"},
 		{europe.url, "only-asia", "europe", "asia"},
 		{europe.url, "everywhere", "asia", "europe"}, // asked directly
 	} {
@@ -123,6 +130,22 @@ func TestWhereNewUploadsGo(t *testing.T) {
 	}
 	w.problem(create(front, "only-mars", ""), http.StatusServiceUnavailable)
 	w.problem(create(front, "missing", ""), http.StatusNotFound)
+
+	// Bytes that may not lie in a region do not pass through it either.
+	if says := w.problem(create(asia.url, "not-asia", ""), http.StatusUnprocessableEntity); !strings.Contains(says, "asia; upload through a region that it allows: europe, us-west") {
+		t.Errorf("at a forbidden region: %s", says)
+	}
+	there := create(europe.url, "not-asia", "").Header.Get("Location")
+	w.problem(w.patch(swap(there, asia.url), 0, []byte("hello")), http.StatusUnprocessableEntity)
+	w.problem(w.ask("ada", http.MethodPost, swap(there, asia.url), strings.NewReader("hello"), headers{
+		"X-HTTP-Method-Override", "PATCH", "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream",
+	}), http.StatusUnprocessableEntity)
+	if off := w.offset(swap(there, asia.url)); off != 0 {
+		t.Errorf("offset %d of what was refused", off)
+	}
+	if a := w.patch(swap(there, front), 0, []byte("hello")); a.StatusCode != http.StatusNoContent {
+		t.Errorf("PATCH by the API: %s %s", a.Status, a.body)
+	}
 
 	// The nearest origin takes no connections, which nobody has noticed yet.
 	w.mu.Lock()

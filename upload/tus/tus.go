@@ -197,6 +197,9 @@ func (h *Handler) serve(w *problems, r *http.Request) error {
 			err = errNoSuchUpload
 		}
 		elsewhere = u.Region != h.Region
+		if err == nil && elsewhere && bringsBytes(r) {
+			err = h.mayPass(r.Context(), u.Bucket)
+		}
 	case r.Method == http.MethodPost:
 		elsewhere, err = h.admit(r, req)
 	}

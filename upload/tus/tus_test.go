@@ -366,3 +366,18 @@ func (r *cutReader) Read(p []byte) (int, error) {
 	r.b, r.n = r.b[n:], r.n-int64(n)
 	return n, nil
 }
+
+// Browsers tell a file's name, and some a path with it.
+func TestFilenamesLoseTheirFolders(t *testing.T) {
+	t.Parallel()
+	n := newWorld(t).start("europe", "origin-europe")
+	for filename, key := range map[string]string{"../../etc/x.txt": "x.txt", `C:\fakepath\y.jpg`: "y.jpg"} {
+		n.create(0, "filename", filename)
+		n.object(key, nil)
+	}
+	n.create(0, "key", "a/../b", "filename", "c")
+	n.object("a/../b", nil)
+	n.problem(n.ask("ada", http.MethodPost, n.url+"/v1/tus/", nil, headers{
+		"Upload-Length", "1", "Upload-Metadata", meta("bucket", "films", "filename", "folder/"),
+	}), http.StatusBadRequest)
+}
