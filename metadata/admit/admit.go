@@ -6,6 +6,7 @@ package admit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ type Catalog interface {
 // Others may be on their way, so the last word on quotas is the catalogue's.
 func Early(ctx context.Context, c Catalog, b *metadata.Bucket, v *metadata.Version, size int64) error {
 	rules := b.UploadRules
-	if err := errors.Join(rules.AllowSize(size), rules.AllowClaim(v.ContentType)); err != nil {
+	if err := both(rules.AllowSize(size), rules.AllowClaim(v.ContentType)); err != nil {
 		return refused(b, err)
 	}
 	if !rules.HasQuota() {
@@ -100,6 +101,14 @@ func Head(b *metadata.Bucket, contentType string, head []byte) error {
 		return refused(b, err)
 	}
 	return nil
+}
+
+// both is a refusal for one reason or two, in one line; nil for none.
+func both(a, b error) error {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	return fmt.Errorf("%w; %w", a, b)
 }
 
 func refused(b *metadata.Bucket, err error) error {

@@ -44,6 +44,10 @@ func (c *call) createLink() error {
 	if err != nil {
 		return err
 	}
+	region, err := c.whereClientIs("region", in.Region)
+	if err != nil {
+		return err
+	}
 	if err := c.mayRead(in.Bucket); err != nil {
 		return err
 	}
@@ -72,7 +76,6 @@ func (c *call) createLink() error {
 	if l.signed = bucket.Visibility != metadata.PublicRead || len(l.query) > 0; l.signed {
 		answer.Expires = &expires
 	}
-	region := cmp.Or(in.Region, c.clientRegion())
 	for _, n := range nearestFirst(edgesFor(nodes, in.Bucket, in.Key), region, c.opts.Distances) {
 		text, err := l.at(n, c.signer, expires)
 		if err != nil {

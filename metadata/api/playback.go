@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -66,6 +67,10 @@ func (c *call) getPlayback() error {
 	if err != nil {
 		return err
 	}
+	region, err := c.whereClientIs("region", c.query("region"))
+	if err != nil {
+		return err
+	}
 	m, err := c.store.Media(c.ctx(), c.param("id"))
 	if err != nil {
 		return err
@@ -85,7 +90,7 @@ func (c *call) getPlayback() error {
 	if err != nil {
 		return err
 	}
-	p := playback{ID: m.ID, Kind: m.Kind, State: m.State, ContentType: m.ContentType, Region: c.clientRegion(), Sources: []playbackSource{}}
+	p := playback{ID: m.ID, Kind: m.Kind, State: m.State, ContentType: m.ContentType, Region: region, Sources: []playbackSource{}}
 	expires := c.now().Add(life).Truncate(time.Second).UTC()
 	edges := nearestFirst(edgesFor(nodes, m.Bucket, m.Key), p.Region, c.opts.Distances)
 	for _, l := range append(renditionLinks(m, download), original) {
@@ -182,10 +187,52 @@ func attachment(name string) string {
 	return text
 }
 
-// clientRegion is where the client is: as it says, or what stands before it, or
-// by its address. Where nobody knows it is taken to be here.
-func (c *call) clientRegion() string {
-	return cmp.Or(c.query("region"), c.r.Header.Get(clientRegion), c.networkRegion(), c.opts.Region)
+// whereClientIs is the region of the client: said, which the client wrote into
+// the given field, as what stands before it says, or by its address. Where nobody
+// knows it is taken to be here. There being no such region is an error in what
+// the client wrote itself; a header that names one is ignored.
+func (c *call) whereClientIs(field, said string) (string, error) {
+	known, err := c.clientRegions()
+	if err != nil {
+		return "", err
+	}
+	if said != "" && !slices.Contains(known, said) {
+		return "", fieldErrors{unknownRegion(field, said, known)}
+	}
+	return cmp.Or(said, c.toldRegion(known), c.opts.Region), nil
+}
+
+// toldRegion is where the client is by the header or its address, as far as that
+// is one of the known regions; else empty.
+func (c *call) toldRegion(known []string) string {
+	for _, region := range []string{c.r.Header.Get(clientRegion), c.networkRegion()} {
+		if slices.Contains(known, region) {
+			return region
+		}
+	}
+	return ""
+}
+
+// clientRegions are the regions in which clients can be: those of nodes, running
+// or not, and those that the configuration names.
+func (c *call) clientRegions() ([]string, error) {
+	nodes, err := c.store.ListNodes(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	known, err := c.store.KnownRegions(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	known = slices.Concat(known, c.opts.Regions, slices.Collect(maps.Values(c.opts.ClientRegions)), []string{c.opts.Region})
+	for pair := range c.opts.Distances {
+		known = append(known, pair[:]...)
+	}
+	for _, n := range nodes {
+		known = append(known, n.Region)
+	}
+	slices.Sort(known)
+	return slices.DeleteFunc(slices.Compact(known), func(r string) bool { return r == "" }), nil
 }
 
 func (c *call) networkRegion() string {

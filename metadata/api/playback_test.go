@@ -67,7 +67,6 @@ func TestEdgesForPlayback(t *testing.T) {
 		"?region=europe":  "europe-1 us-west-1 asia-1 us-west-2",
 		"?region=asia":    "asia-1 us-west-1 europe-1 us-west-2",
 		"?region=us-west": "us-west-1 asia-1 europe-1 us-west-2",
-		"?region=moon":    "asia-1 europe-1 us-west-1 us-west-2",
 		"":                "europe-1 us-west-1 asia-1 us-west-2",
 	} {
 		if got := w.playback(m, query).nodesOf(kindOriginal); got != want {
@@ -84,6 +83,24 @@ func TestEdgesForPlayback(t *testing.T) {
 	}
 	if p := w.playback(m, "", "X-Forwarded-For", "10.1.2.3", clientRegion, "us-west"); p.Region != "us-west" {
 		t.Errorf("the header counts for less than the address: %s", p.Region)
+	}
+	// Who says where it is must know the name; others are not asked.
+	for _, header := range []string{"mars", ""} {
+		if p := w.playback(m, "", "X-Forwarded-For", "10.1.2.3", clientRegion, header); p.Region != "asia" || p.Sources[0].Region != "asia" {
+			t.Errorf("a client of asia behind what says %q is taken to be in %s", header, p.Region)
+		}
+		if p := w.playback(m, "", clientRegion, header); p.Region != "europe" {
+			t.Errorf("a client behind what says %q is taken to be in %s", header, p.Region)
+		}
+	}
+	for where, a := range map[string]answer{
+		"playback": w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodGet, "/v1/media/"+m.ID+"/playback?region=mars", ""),
+		"links":    w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodPost, "/v1/links", `{"bucket":"open","key":"a.jpg","region":"mars"}`),
+	} {
+		w.refused(a, "region")
+		if !strings.Contains(string(a.body), "known are asia, europe, us-west") {
+			t.Errorf("%s: %s", where, a.body)
+		}
 	}
 	// The regional cache of asia dies, and its edge comes behind all sound ones.
 	dead["regional-asia"] = true

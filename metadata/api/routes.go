@@ -110,18 +110,18 @@ func mediaRoutes() []route {
 			method: http.MethodGet, path: "/v1/media/:id/playback", access: readers, tag: tagMedia,
 			summary: "URLs on the live edges, the client's region first, to be tried in order; signed where the bucket is private",
 			query: []param{
-				{"region", "where the client is", text()},
+				{"region", "where the client is; an unknown region is refused", text()},
 				{"download", "true names the original only, to be saved under its name", oneOf("true", "false")},
 				{"expires", "how long signed URLs are good for, 1s to 168h; 1h if not given", schema{"type": "string", "examples": []string{"1h"}}},
 			},
-			headers: []param{{clientRegion, "where the client is, if the parameter does not say", text()}},
+			headers: []param{{clientRegion, "where the client is, if the parameter does not say; ignored if unknown", text()}},
 			status:  http.StatusOK, answer: playback{}, errors: []int{http.StatusConflict}, do: (*call).getPlayback,
 		},
 	}
 }
 
 func uploadRoutes() []route {
-	regionHeader := []param{{clientRegion, "where the client is, if the body does not say", text()}}
+	regionHeader := []param{{clientRegion, "where the client is, if the body does not say; ignored if unknown", text()}}
 	return []route{
 		{
 			method: http.MethodPost, path: "/v1/uploads", access: writers, tag: tagUploads,
@@ -238,7 +238,7 @@ func objectRoutes() []route {
 		{
 			method: http.MethodPost, path: "/v1/links", access: readers, tag: tagObjects,
 			summary: "URLs of an object on the live edges, the reader's region first; signed where the bucket is private, or a version or download is asked for",
-			body:    newLink{}, headers: []param{{clientRegion, "where the reader is, if the body does not say", text()}},
+			body:    newLink{}, headers: []param{{clientRegion, "where the reader is, if the body does not say; ignored if unknown", text()}},
 			status: http.StatusOK, answer: links{}, errors: []int{http.StatusNotFound}, do: (*call).createLink,
 		},
 	}

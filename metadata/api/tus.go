@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"net/http"
 	"strings"
 
@@ -31,12 +30,12 @@ func tusRoutes() []route {
 			headers: []param{
 				{"Upload-Length", "size of the file in bytes", text()},
 				{"Upload-Defer-Length", "1: the size is told later", text()},
-				{"Upload-Metadata", "bucket, key (the filename if not given), filename, filetype, each with its value in base64", text()},
-				{clientRegion, "where the client is, to choose the region that takes the file", text()},
+				{"Upload-Metadata", "bucket, key (the filename without folders if not given), filename, filetype, each with its value in base64", text()},
+				{clientRegion, "where the client is, to choose the region that takes the file; ignored if unknown", text()},
 				checksum,
 			},
 			status: http.StatusCreated,
-			errors: []int{http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType},
+			errors: []int{http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity},
 		}),
 		rt(route{method: http.MethodHead, path: tusPath + ":id", summary: "How much of an upload is there: Upload-Offset", status: http.StatusOK}),
 		rt(route{
@@ -71,8 +70,12 @@ func (c *call) tus() error {
 		// tell yet whether the signed sum holds.
 		return metadata.Invalidf("sign with x-amz-content-sha256: UNSIGNED-PAYLOAD; Upload-Checksum covers the bytes")
 	}
-	if region := cmp.Or(c.r.Header.Get(clientRegion), c.networkRegion()); region != "" {
-		c.r.Header.Set(clientRegion, region)
+	if c.param("id") == "" { // one to be made, near the client
+		known, err := c.clientRegions()
+		if err != nil {
+			return err
+		}
+		c.r.Header.Set(clientRegion, c.toldRegion(known))
 	}
 	c.opts.Tus.Serve(c.gin.Writer, c.r, c.who.user, c.who.role == metadata.RoleAdmin)
 	c.gin.Writer.WriteHeaderNow()

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -202,6 +202,10 @@ func (c *call) createUpload() error {
 	if err != nil {
 		return err
 	}
+	region, err := c.whereClientIs("region", in.Region)
+	if err != nil {
+		return err
+	}
 	bucket, err := c.store.Bucket(c.ctx(), in.Bucket)
 	if err != nil {
 		return err
@@ -209,7 +213,7 @@ func (c *call) createUpload() error {
 	if err := admit.Early(c.ctx(), c.store, &bucket, &metadata.Version{Key: t.Key, ContentType: t.ContentType}, t.Size); err != nil {
 		return err
 	}
-	if err := c.beginUpload(&t, &bucket, in.Region); err != nil {
+	if err := c.beginUpload(&t, &bucket, region); err != nil {
 		return err
 	}
 	if t.Media, err = c.announce(&in, &t); err != nil {
@@ -234,18 +238,20 @@ func (c *call) plan(in *newUpload) (ticket, error) {
 	}
 	t := ticket{Bucket: in.Bucket, Key: in.Key, User: c.who.user, ContentType: in.ContentType, PartSize: in.PartSize}
 	if t.Key == "" {
-		t.Key = in.Filename[strings.LastIndexAny(in.Filename, `/\`)+1:]
+		t.Key = metadata.FileName(in.Filename)
 	}
 	if in.Bucket == "" {
 		add("bucket", "is missing")
+	} else if metadata.IsSystemBucket(in.Bucket) {
+		add("bucket", "%s", errSystemBucket)
 	}
 	if t.Key == "" {
 		add("key", "is missing, and there is no filename to take it from")
 	} else if err := metadata.CheckKey(t.Key); err != nil {
 		add("key", "%s", reason(err))
 	}
-	if len(in.ContentType) > 255 || strings.ContainsFunc(in.ContentType, func(r rune) bool { return r < ' ' || r > '~' }) {
-		add("content_type", "is no content type")
+	if in.ContentType != "" && !isContentType(in.ContentType) {
+		add("content_type", "%.60q is not a media type such as image/png", in.ContentType)
 	}
 	if t.ContentType == "" {
 		t.ContentType = probe.TypeOf("", t.Key)
@@ -284,6 +290,15 @@ func (c *call) plan(in *newUpload) (ticket, error) {
 		return t, wrong
 	}
 	return t, nil
+}
+
+// isContentType says whether text is a media type that a header can carry.
+func isContentType(text string) bool {
+	if len(text) > 255 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(text)
+	return err == nil && strings.Contains(kind, "/")
 }
 
 // sumSizes are the lengths of checksums in bytes.
@@ -331,18 +346,17 @@ func (c *call) beginUpload(t *ticket, b *metadata.Bucket, region string) error {
 	return err
 }
 
-// originsNear are the live origins, the client's region first. Where the bucket
-// lists its regions, only theirs count.
+// originsNear are the live origins in regions that take uploads to the bucket, the
+// given region first.
 func (c *call) originsNear(b *metadata.Bucket, region string) ([]metadata.Node, error) {
 	nodes, err := c.store.ListNodes(c.ctx())
 	if err != nil {
 		return nil, err
 	}
-	listed := len(b.Placement) > 0 && !slices.Contains(b.Placement, "home") && !slices.Contains(b.Placement, "all")
 	nodes = slices.DeleteFunc(nodes, func(n metadata.Node) bool {
-		return n.Tier != metadata.TierOrigin || !n.Live || n.PublicURL == "" || listed && !slices.Contains(b.Placement, n.Region)
+		return n.Tier != metadata.TierOrigin || !n.Live || n.PublicURL == "" || !b.Takes(n.Region)
 	})
-	return nearestFirst(nodes, cmp.Or(region, c.clientRegion()), c.opts.Distances), nil
+	return nearestFirst(nodes, region, c.opts.Distances), nil
 }
 
 // target is an origin, asked in the name of the caller.

@@ -226,6 +226,17 @@ func TestUploadRefused(t *testing.T) {
 	w.refused(post(400, writer, `{"bucket":"films","key":"k","size":-1,"part_size":1,"expires":"1s","checksum":{"algorithm":"md5","value":""}}`),
 		"size", "part_size", "expires", "checksum.algorithm")
 	w.refused(post(400, writer, `{"bucket":"films","key":"k","size":100000000,"checksum":{"algorithm":"sha1","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAA="}}`), "checksum.algorithm")
+	for field, body := range map[string]string{
+		"bucket":       `{"bucket":"` + metadata.RenditionBucket + `","key":"k.mp4","size":1,"title":"t"}`,
+		"content_type": `{"bucket":"films","key":"k","size":1,"content_type":"garbage"}`,
+		"region":       `{"bucket":"films","key":"k","size":1,"region":"mars"}`,
+		"key":          `{"bucket":"films","filename":"C:\\pictures\\","size":1}`,
+	} {
+		w.refused(post(400, writer, body), field)
+	}
+	if list := as[mediaPage](t, w.do(200, writer, http.MethodGet, "/v1/media", "")); len(list.Media) != 0 {
+		t.Errorf("what was refused is in the gallery: %+v", list.Media)
+	}
 	post(404, writer, `{"bucket":"nowhere","key":"k","size":1}`)
 	post(403, metadata.RoleReadOnly, `{"bucket":"films","key":"k","size":1}`)
 	post(422, writer, `{"bucket":"films","key":"k.txt","size":1,"title":"no photo"}`)
@@ -238,6 +249,10 @@ func TestUploadRefused(t *testing.T) {
 	post(413, writer, `{"bucket":"films","key":"k.mp4","size":20971521}`)
 	post(415, writer, `{"bucket":"films","key":"k.png","size":1}`)
 	post(403, writer, `{"bucket":"films","key":"k.mp4","size":19922944}`)
+	if p := w.problem(post(413, writer, `{"bucket":"films","key":"k.png","size":20971521}`)); strings.Contains(p.Detail, "\n") ||
+		!strings.Contains(p.Detail, "max_size allows 20971520; of a type") {
+		t.Errorf("two broken rules: %q", p.Detail)
+	}
 
 	// By its bytes it is no video: found out when it is sent.
 	u := w.begin(http.StatusCreated, `"key":"k.mp4","size":6`)
@@ -272,4 +287,20 @@ func TestUploadFindsAnOriginThatAnswers(t *testing.T) {
 	if err := json.Unmarshal(a.body, &raw); err != nil || raw["etag"] != nil || strings.Contains(string(a.body), "secret:of") {
 		t.Errorf("answer %s", a.body)
 	}
+}
+
+// A client is sent nowhere where the bucket may not be, however near.
+func TestUploadKeepsToTheResidency(t *testing.T) {
+	t.Parallel()
+	w := newUploadWorld(t)
+	if _, err := w.catalog.UpdateBucket(t.Context(), "films", func(b *metadata.Bucket) error {
+		b.Residency = []string{b.Region}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if u := w.begin(http.StatusCreated, `"key":"a.mp4","size":5,"region":"asia"`); u.Region != "europe" || !strings.HasPrefix(u.Requests[0].URL, "http://127.0.0.1:1/") {
+		t.Errorf("upload %+v", u)
+	}
+	w.begin(http.StatusServiceUnavailable, `"key":"a.mp4","size":100000000,"region":"asia"`) // europe does not answer
 }
