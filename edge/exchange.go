@@ -49,6 +49,10 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer n.gate.leave()
+	if r.URL.Path == hop.ExplainPath && r.URL.RawPath == "" {
+		n.serveExplain(w, r)
+		return
+	}
 	x := &exchange{n: n, w: w, r: r, start: n.now()}
 	defer x.finish() // also when the connection is cut by a panic
 	if err := x.serve(r.Context()); err != nil {

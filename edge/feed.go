@@ -66,7 +66,7 @@ func (n *Node) startOver(ctx context.Context) error {
 		return err
 	}
 	seq := n.view.Load().seq
-	n.forget(ctx, seq, purge.Target{Everything: true})
+	n.forget(ctx, seq, purge.Target{Everything: true}, noLease)
 	n.lease.restart(seq)
 	soon(n.kick) // its answer brings the lease
 	return nil
@@ -79,13 +79,13 @@ func (n *Node) apply(ctx context.Context, e metadata.Event) error {
 	case metadata.ObjectCreated:
 		n.overwritten(ctx, e.Seq, purge.Object{Bucket: e.Bucket, Key: e.Key}, e.VersionID)
 	case metadata.ObjectDeleted:
-		n.forget(ctx, e.Seq, purge.Target{Objects: []purge.Object{{Bucket: e.Bucket, Key: e.Key}}})
+		n.forget(ctx, e.Seq, purge.Target{Objects: []purge.Object{{Bucket: e.Bucket, Key: e.Key}}}, overwritten)
 	case metadata.BucketCreated, metadata.BucketUpdated, metadata.BucketDeleted, metadata.KeyChanged:
 		if err := n.refresh(ctx, e.Seq); err != nil {
 			return fmt.Errorf("apply %s of %s: %w", e.Type, e.Seq, err)
 		}
 		if e.Type == metadata.BucketDeleted {
-			n.forget(ctx, e.Seq, purge.Target{Bucket: e.Bucket})
+			n.forget(ctx, e.Seq, purge.Target{Bucket: e.Bucket}, overwritten)
 		}
 	case metadata.PurgeAsked:
 		n.applyPurge(ctx, e)
@@ -102,7 +102,7 @@ func (n *Node) applyPurge(ctx context.Context, e metadata.Event) {
 		n.log.ErrorContext(ctx, "purge that cannot be read", "seq", e.Seq, "err", err)
 		return
 	}
-	count := n.forget(ctx, e.Seq, purge.TargetOf(p))
+	count := n.forget(ctx, e.Seq, purge.TargetOf(p), purged)
 	n.tally.Purged(metadata.PurgeAck{ID: p.ID, Applied: n.now().UTC(), Entries: count})
 	soon(n.kick) // whoever asked is waiting
 }

@@ -141,13 +141,17 @@ func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 		j.n.dropHead(ctx, j.name)
 		return
 	}
-	var evicted []string
+	var crowded []string
 	f.stored = j.n.fills.keep(mark, f.head.VersionID, func() {
 		j.n.put(ctx, cache.Key{Class: cache.Head, Name: j.name}, encoded)
-		evicted = j.n.index.Add(j.object, j.name, f.head.SurrogateKeys())
+		crowded = j.n.index.Add(j.object, j.name, f.head.SurrogateKeys())
 	})
-	for _, name := range evicted {
+	for _, name := range crowded {
 		j.n.dropHead(ctx, name)
+		j.n.reasons.lost(name, evicted, j.n.now())
+	}
+	if !f.stored {
+		j.n.reasons.lost(j.name, overwritten, j.n.now())
 	}
 }
 

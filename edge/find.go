@@ -102,12 +102,15 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 	// Where the cache alone may answer, the fill before may have ended since
 	// this request looked.
 	job.again = f.head == nil && x.trusted()
+	asked := miss{at: x.start, why: x.whyMissing(f)}
 	began := x.n.now()
 	got, led, err := x.n.heads.Do(ctx, job.key(), terms, job.run)
 	if err == nil && got.held {
 		f.head, f.result = got.head, tally.Hit
 		return nil
 	}
+	asked.led = led
+	x.noteMiss(ctx, f.name, asked, got, err)
 	x.took += x.n.now().Sub(began)
 	f.result, f.forward, f.led = tally.Miss, why, led
 	x.sample.Result = tally.Miss
@@ -120,6 +123,39 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 	}
 	x.deepen(got.depth)
 	return nil
+}
+
+// whyMissing tells why the cache alone cannot answer from f.
+func (x *exchange) whyMissing(f *found) reason {
+	switch h := f.head; {
+	case h == nil:
+		return x.n.reasons.absent(f.name)
+	case h.Suspect && h.Run == x.n.run:
+		return purged
+	case h.Suspect: // from before the node was started
+		return noLease
+	case h.TTL(x.n.now()) <= 0:
+		return expired
+	case h.NoCache:
+		return revalidated
+	}
+	return noLease
+}
+
+// noteMiss remembers that the head had to be asked for. Of clients that did not
+// wait for the answer nothing is known.
+func (x *exchange) noteMiss(ctx context.Context, name string, m miss, got *filled, err error) {
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		m.result = askedFailed
+	case got.revalidated:
+		m.result = askedRevalidated
+	case !got.head.Storable:
+		m.why = bypassed
+	}
+	x.n.reasons.missed(name, m)
 }
 
 // refreshBehind asks upstream while the request is answered with what there is.

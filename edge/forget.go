@@ -9,9 +9,10 @@ import (
 )
 
 // forget drops the heads that t selects, or with t.Soft marks them, and lets no
-// running fill bring them back. s is the event that asks for it. It returns how
-// many there were. When it returns, nobody who comes later is served from them.
-func (n *Node) forget(ctx context.Context, s metadata.Seq, t purge.Target) int {
+// running fill bring them back. s is the event that asks for it, and why what is
+// told of those that are gone. It returns how many there were. When it returns,
+// nobody who comes later is served from them.
+func (n *Node) forget(ctx context.Context, s metadata.Seq, t purge.Target, why reason) int {
 	for _, key := range n.fills.mark(s, &t, "") {
 		n.heads.Forget(key)
 	}
@@ -25,6 +26,7 @@ func (n *Node) forget(ctx context.Context, s metadata.Seq, t purge.Target) int {
 	names := n.index.Take(t)
 	for _, name := range names {
 		n.dropHead(ctx, name)
+		n.reasons.lost(name, why, n.now())
 	}
 	// The index holds no less than the cache does, but an order is an order.
 	for _, o := range t.Objects {
@@ -49,6 +51,9 @@ func (n *Node) overwritten(ctx context.Context, s metadata.Seq, o purge.Object, 
 		if name != current {
 			n.dropHead(ctx, name)
 		}
+		if name != current || !keep {
+			n.reasons.lost(name, overwritten, n.now())
+		}
 	}
 	if !keep {
 		n.dropHead(ctx, current)
@@ -56,6 +61,7 @@ func (n *Node) overwritten(ctx context.Context, s metadata.Seq, o purge.Object, 
 	}
 	for _, name := range n.index.Add(o, current, h.SurrogateKeys()) {
 		n.dropHead(ctx, name)
+		n.reasons.lost(name, evicted, n.now())
 	}
 }
 

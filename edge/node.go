@@ -171,6 +171,8 @@ type Node struct {
 	synced atomic.Bool // the lease was held once
 	fills  *fills
 	index  *purge.Index
+	// reasons tells why what is missing is.
+	reasons *reasons
 
 	upstreams *balance.Pool
 	fetcher   *fetch.Upstream
@@ -214,6 +216,7 @@ func New(cfg Config) (*Node, error) {
 		lease:        newLease(cfg.Now),
 		fills:        newFills(),
 		index:        purge.NewIndex(cfg.MaxHeads),
+		reasons:      newReasons(),
 		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Media[0].Tier.Stats().Capacity/pinnedShare),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
@@ -224,6 +227,9 @@ func New(cfg Config) (*Node, error) {
 		told:         make(chan struct{}),
 		started:      cfg.Now().UTC(),
 		run:          rand.Int64(),
+	}
+	if c, ok := cfg.Cache.(cache.Evictor); ok {
+		c.OnEvict(func(k cache.Key) { n.reasons.lost(k.Name, evicted, n.now()) })
 	}
 	n.upstreams = balance.NewPool(cfg.Balance, cfg.Now)
 	n.upstreams.Set(staticUpstreams(cfg.Upstreams))

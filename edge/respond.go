@@ -29,6 +29,7 @@ func (x *exchange) answer(ctx context.Context) error {
 	// The head speaks of a version that was overwritten and freed: what it was
 	// is forgotten, and asked for anew.
 	x.n.dropHead(ctx, f.name)
+	x.n.reasons.lost(f.name, overwritten, x.n.now())
 	f = &found{name: f.name}
 	if err := x.fill(ctx, f, httpcache.ForwardStale); err != nil {
 		return err
@@ -101,6 +102,7 @@ func (x *exchange) describe(f *found, object bool) {
 	}
 	to.Set("Cache-Status", httpcache.AppendStatus(f.head.Fields.Values("Cache-Status"), x.cacheStatus(f)))
 	x.tell(to)
+	x.debug(to)
 }
 
 // respondBody sends the body, or the ranges of it.

@@ -53,7 +53,8 @@ func (n *Node) cachedSlice(ctx context.Context, o purge.Object, h *httpcache.Hea
 func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, fromPeer bool) (*piece, error) {
 	name := sliceName(o, h.VersionID, index)
 	via := n.viaPeer(fromPeer, peerKey(o, h.VersionID, index))
-	p, _, err := n.slices.Do(ctx, fillKey(name, via), fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
+	asked := miss{at: n.now(), why: n.reasons.absent(name), slice: index}
+	p, led, err := n.slices.Do(ctx, fillKey(name, via), fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
 		// The one before may have ended since the caller looked.
 		if b := n.cachedSlice(ctx, o, h, index); b != nil {
 			return &piece{bytes: b, held: true}, nil
@@ -68,6 +69,15 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 		}
 		return p, nil
 	})
+	if ctx.Err() == nil && (err != nil || !p.held) {
+		asked.led = led
+		if err != nil {
+			asked.result = askedFailed
+		} else if !h.Storable {
+			asked.why = bypassed
+		}
+		n.reasons.missed(sliceName(o, h.VersionID, allSlices), asked)
+	}
 	return p, err
 }
 

@@ -239,6 +239,11 @@ func TestReportAgreesWithTheRequestsSent(t *testing.T) {
 	if table := c.cli("report"); !strings.Contains(table, "counted") || !strings.Contains(table, "95.0%") {
 		t.Errorf("meridian report prints\n%s", table)
 	}
+	// Two edges hold the object, and were cold; nobody asked the third.
+	table := c.cli("explain", c.edge(1)+"/counted/b.bin")
+	if !strings.Contains(table, "2.5 MiB") || strings.Count(table, "3 of 3") != 4 || strings.Count(table, "cold") < 4 || strings.Contains(table, "no answer") {
+		t.Errorf("meridian explain prints\n%s", table)
+	}
 	metrics := string(get(t, c.edge(0)+"/metrics").body)
 	if !strings.Contains(metrics, `meridian_cache_requests_total`) || !strings.Contains(metrics, `bucket="counted"`) {
 		t.Error("/metrics of an edge does not tell its requests by bucket")

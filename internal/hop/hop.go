@@ -42,6 +42,10 @@ const (
 	RequestUser = "X-Meridian-User"
 	RequestRole = "X-Meridian-Role"
 
+	// Debug, "1" in a request of a node or with an access key that may read,
+	// asks a cache node to say in the same header of its answer what it holds.
+	Debug = "X-Meridian-Debug"
+
 	// Object is the path of the object that a finished tus upload became, as an
 	// edge or an S3 endpoint has it.
 	Object = "X-Meridian-Object"
@@ -76,3 +80,8 @@ func ParseTimeout(s string) (d time.Duration, ok bool) {
 	}
 	return time.Duration(min(ms, uint64(longestTimeout/time.Millisecond))) * time.Millisecond, true
 }
+
+// ExplainPath is where a cache node tells the metadata role what it holds of an
+// object, given as bucket, key and versionId: a metadata.Holding in JSON. No
+// bucket's name begins with "_".
+const ExplainPath = "/_meridian/explain"

@@ -57,7 +57,8 @@ type Options struct {
 	ClientRegions map[netip.Prefix]string
 	// Tus takes resumable uploads; there are none where it is nil.
 	Tus Tus
-	// Origins asks origins about uploads; http.DefaultClient does where it is nil.
+	// Origins asks origins about uploads, and cache nodes about what they hold;
+	// http.DefaultClient does where it is nil.
 	Origins *http.Client
 	// Ready returns nil once the process can do its work, else what it waits
 	// for. Always ready where it is nil.

@@ -276,6 +276,12 @@ func cacheRoutes() []route {
 			status: http.StatusOK, answer: metadata.Series{}, do: (*call).series,
 		},
 		{
+			method: http.MethodGet, path: "/v1/cache/explain", access: readers, tag: tagCache,
+			summary: "Which nodes hold the head and slices of a URL, and why it was last a miss on each; asks all live nodes, for two seconds at most",
+			query:   []param{{"url", "of an object: as an edge or S3 endpoint has it, or /bucket/key, escaped; versionId counts; required", schema{"type": "string", "examples": []string{"/bucket/key"}}}},
+			status:  http.StatusOK, answer: metadata.Explanation{}, errors: []int{http.StatusNotFound}, do: (*call).explain,
+		},
+		{
 			method: http.MethodGet, path: "/v1/feed", access: readers | node, stream: true, tag: tagCluster,
 			summary: "Events after a position, server-sent, from now on if none is given; a comment every second",
 			query:   []param{{"after", "position to go on after; 0 is the beginning", text()}},

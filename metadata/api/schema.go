@@ -128,7 +128,13 @@ func enums() map[string][]string {
 	states := []string{metadata.MediaPending, metadata.MediaProcessing, metadata.MediaReady, metadata.MediaFailed}
 	visibilities := []string{metadata.Private, metadata.PublicRead}
 	versionings := []string{metadata.VersioningEnabled, metadata.VersioningSuspended}
+	reasons := []string{
+		metadata.MissCold, metadata.MissExpired, metadata.MissEvicted, metadata.MissPurged, metadata.MissOverwritten,
+		metadata.MissBypassed, metadata.MissCollapsed, metadata.MissRevalidated, metadata.MissNoLease,
+	}
 	return map[string][]string{
+		"Miss.reason": reasons, "Miss.cause": reasons, "Miss.result": {metadata.AskedMiss, metadata.AskedRevalidated, metadata.AskedFailed},
+		"Holding.tier": tiers[:2], "SilentNode.tier": tiers[:2],
 		"Media.kind": kinds, "Media.state": states, "newMedia.kind": kinds, "playback.kind": kinds, "playback.state": states,
 		"Bucket.visibility": visibilities, "newBucket.visibility": visibilities,
 		"Bucket.versioning": versionings, "newBucket.versioning": versionings,

@@ -34,6 +34,8 @@ func Run(t *testing.T, o Options, open func(t *testing.T) cache.Tier) {
 		"DeleteIsAnOrder":    s.deleteIsAnOrder,
 		"Oversize":           s.oversize,
 		"Stats":              s.stats,
+		"Holds":              s.holds,
+		"Evicts":             s.evicts,
 		"NeverOldNeverMixed": s.neverOldNeverMixed,
 		"Bounded":            s.bounded,
 		"Close":              s.close,

@@ -162,6 +162,7 @@ func (k *keeper) settle(c change) {
 	class := &t.classes[e.key.Class]
 	t.unlink(class, e)
 	if class.policy.Remove(&e.Entry) {
+		t.tell(e)
 		class.evictions.Add(1)
 		class.evictedBytes.Add(e.Size)
 		k.drop(e)

@@ -46,6 +46,7 @@ type Tier struct {
 	seed    maphash.Seed
 	keeper  keeper
 	lastID  atomic.Uint64
+	evicted func(cache.Key) // nil: nobody wants to know
 	close   sync.Once
 }
 
@@ -146,6 +147,7 @@ func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
 // evict takes out what the policy chose, while added was put.
 func (t *Tier) evict(c *class, e, added *entry) {
 	t.unlink(c, e)
+	t.tell(e)
 	t.keeper.drop(e)
 	if e == added {
 		c.declined.Add(1)
@@ -172,6 +174,7 @@ func (t *Tier) lost(item *ristretto.Item[*box]) {
 	c := &t.classes[e.key.Class]
 	t.unlink(c, e)
 	if c.policy.Remove(&e.Entry) {
+		t.tell(e)
 		c.evictions.Add(1)
 		c.evictedBytes.Add(e.Size)
 		t.keeper.drop(e)

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"meridian/metadata"
+)
+
+func explainCommand(s *settings, p process) func(context.Context, []string) error {
+	var api apiOptions
+	api.declare(s)
+	asJSON := s.flags.Bool("json", false, "print the answer as the API gives it")
+	s.flags.Usage = usageWith(s, p.stdout, "meridian explain URL [options]")
+	return func(ctx context.Context, args []string) error {
+		if len(args) == 0 {
+			return usagef("a URL is missing, as an edge or S3 endpoint has it, or /bucket/key")
+		}
+		rest, err := s.parse(args[1:]) // options may follow the URL
+		if err != nil {
+			return usagef("%v", err)
+		}
+		if err := noArguments(rest); err != nil {
+			return err
+		}
+		var raw json.RawMessage
+		if err := api.call(ctx, http.MethodGet, "/v1/cache/explain?"+url.Values{"url": args[:1]}.Encode(), nil, &raw); err != nil {
+			return err
+		}
+		if *asJSON {
+			_, err := fmt.Fprintln(p.stdout, string(raw))
+			return err
+		}
+		var e metadata.Explanation
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return err
+		}
+		return printExplanation(p.stdout, e, time.Now())
+	}
+}
+
+// printExplanation draws a line for each node.
+func printExplanation(out io.Writer, e metadata.Explanation, now time.Time) error {
+	fmt.Fprintf(out, "/%s/%s", e.Bucket, e.Key)
+	switch {
+	case e.VersionID != "" && e.Version == "":
+		fmt.Fprintf(out, ": there is no version %s\n", e.VersionID)
+	case e.Version == "":
+		fmt.Fprint(out, ": there is no such object in the catalogue\n")
+	default:
+		fmt.Fprintf(out, ": version %s, %s\n", e.Version, byteCount(e.Size))
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "node\ttier\tregion\thead\tage\tttl\tslices\tlast miss\n")
+	for _, n := range e.Nodes {
+		head, age, ttl, held := "-", "-", "-", "-"
+		if h := n.Head; h != nil {
+			head = describeHead(h, e.Version)
+			age, ttl = rounded(time.Duration(h.Age)), rounded(time.Duration(h.TTL))
+			if h.Inline {
+				held = "in head"
+			}
+		}
+		if !n.Lease {
+			head += ", no lease"
+		}
+		if n.Slices != nil {
+			held = fmt.Sprintf("%d of %d", n.Slices.Held, n.Slices.Total)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Node, n.Tier, n.Region, head, age, ttl, held, describeMisses(n, now))
+	}
+	for _, n := range e.Silent {
+		fmt.Fprintf(w, "%s\t%s\t%s\tno answer: %s\n", n.Node, n.Tier, n.Region, n.Error)
+	}
+	return w.Flush()
+}
+
+// describeHead tells what becomes of the next request, and whether that is of
+// the version current.
+func describeHead(h *metadata.HeldHead, current string) string {
+	text := h.Next
+	switch {
+	case h.Status != http.StatusOK:
+		text += fmt.Sprintf(" (%d)", h.Status)
+	case current != "" && h.Version != current:
+		text += " (another version)"
+	}
+	return text
+}
+
+func describeMisses(n metadata.Holding, now time.Time) string {
+	var texts []string
+	for _, m := range []*metadata.Miss{n.Miss, n.SliceMiss} {
+		if m == nil {
+			continue
+		}
+		text := m.Reason
+		if m.Cause != "" {
+			text += " (" + m.Cause + ")"
+		}
+		if m.Slice != nil {
+			text = fmt.Sprintf("slice %d %s", *m.Slice, text)
+		}
+		if m.Result != metadata.AskedMiss && m.Result != m.Reason {
+			text += ", " + m.Result
+		}
+		texts = append(texts, text+" "+rounded(now.Sub(m.At))+" ago")
+	}
+	if len(texts) == 0 {
+		return "-"
+	}
+	return strings.Join(texts, "; ")
+}
+
+// rounded is d to about three digits.
+func rounded(d time.Duration) string {
+	switch a := d.Abs(); {
+	case a >= time.Hour:
+		d = d.Round(time.Minute)
+	case a >= time.Second:
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Millisecond)
+	}
+	text := d.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	return text
+}

@@ -1,0 +1,17 @@
+package disk
+
+import "meridian/edge/cache"
+
+var _ cache.Holder = (*Tier)(nil)
+
+// Holds implements cache.Holder. Whether the value is damaged only Get finds out.
+func (t *Tier) Holds(k cache.Key) bool {
+	if t.class(k) == nil {
+		return false
+	}
+	i := idOf(k)
+	s := t.shard(i)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.entries[i] != nil
+}
