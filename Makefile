@@ -11,7 +11,7 @@ ARGS     ?=
 TRACES   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits e2e clean
+.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits e2e cache-tests clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ e2e: ## only the tests that start all of Meridian
 	@deploy/install.sh test
 	@$(MAKE) --no-print-directory console
 	$(GO) test -race -count=1 -timeout 15m -v ./cmd/meridian/
+
+cache-tests: build ## the public HTTP cache tests against an edge (CACHE_TESTS=dir)
+	@CACHE_TESTS='$(CACHE_TESTS)' deploy/cache-tests.sh
 
 clean: ## remove what make built
 	rm -rf bin console/dist/app console/node_modules

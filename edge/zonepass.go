@@ -135,5 +135,6 @@ func (v *visit) updateByHead(ctx context.Context, mark *fillMark, fresh *httpcac
 	head := *old
 	head.Fields = old.Fields.Update(fresh.Fields)
 	head.Received, head.Age, head.Freshness, head.Suspect = fresh.Received, fresh.Age, fresh.Freshness, false
+	head.Run = v.n.run
 	v.keep(ctx, mark, &head, v.r.Header)
 }

@@ -65,7 +65,7 @@ func (v *visit) lookup(ctx context.Context) held {
 func (v *visit) keep(ctx context.Context, mark *fillMark, head *httpcache.Head, request http.Header) bool {
 	entries := map[string]*httpcache.Head{v.primary: head}
 	if len(head.Vary) > 0 {
-		entries[v.primary] = &httpcache.Head{Status: http.StatusOK, Code: varyMark, Vary: head.Vary, Inline: true, Received: head.Received}
+		entries[v.primary] = &httpcache.Head{Status: http.StatusOK, Code: varyMark, Vary: head.Vary, Inline: true, Received: head.Received, Run: head.Run}
 		entries[variantName(v.primary, httpcache.Variant(head.Vary, request))] = head
 		if alias := httpcache.LanguageVariant(head.Vary, request, httpcache.ContentLanguage(head.Fields.Header())); alias != "" {
 			entries[variantName(v.primary, alias)] = head
@@ -130,7 +130,7 @@ func (v *visit) zoneHead(h http.Header, status int, size int64, sent, received t
 	}
 	head := &httpcache.Head{
 		Status: status, Fields: httpcache.WholeFields(h), Size: size, VersionID: rand.Text(),
-		Received: received, Age: httpcache.InitialAge(h, sent, received),
+		Received: received, Age: httpcache.InitialAge(h, sent, received), Run: v.n.run,
 	}
 	var star bool
 	head.Vary, star = httpcache.Vary(h)
@@ -153,7 +153,7 @@ func (v *visit) freshened(old *httpcache.Head, h http.Header, sent, received tim
 	}
 	head.Received, head.Age = received, httpcache.InitialAge(h, sent, received)
 	head.Freshness = httpcache.Judge(head.Fields.Header(), head.Status, head.Age, received, v.zoneRules())
-	head.Suspect = false
+	head.Suspect, head.Run = false, v.n.run
 	return &head
 }
 
