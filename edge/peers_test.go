@@ -18,13 +18,16 @@ import (
 	"meridian/metadata"
 )
 
-// cooperating runs edges that know of each other, in front of the upstream.
+// cooperating runs edges that know of each other, in front of the upstream. They
+// are patient with each other, unless change says otherwise: the machine that
+// tests run on may be slow.
 func (w *world) cooperating(count int, change func(i int, c *edge.Config), upstream string) []*node {
 	w.t.Helper()
 	edges := make([]*node, count)
 	for i := range edges {
 		edges[i] = w.start(metadata.TierEdge, fmt.Sprintf("edge-europe-%d", i+1), func(c *edge.Config) {
 			c.Cooperative = true
+			c.PeerTimeouts = fetch.Timeouts{Header: time.Minute, Idle: time.Minute}
 			if change != nil {
 				change(i, c)
 			}
@@ -74,6 +77,17 @@ func (n *node) counts(name string) map[string]int {
 	return out
 }
 
+// fetched is how often the origin was asked for bytes. A machine so slow that the
+// lease runs out makes nodes ask besides whether a head still holds.
+func (o *origin) fetched() (n int) {
+	for line := range strings.SplitSeq(o.log(), "\n") {
+		if len(strings.Fields(line)) == 3 {
+			n++
+		}
+	}
+	return n
+}
+
 // peerCount adds up the answers of all peers with that result.
 func (n *node) peerCount(result string) (sum int) {
 	for labels, count := range n.counts("meridian_cache_peer_fetches_total") {
@@ -101,7 +115,7 @@ func TestEdgesShareSlices(t *testing.T) {
 		}
 		wantBody(t, e.id+" again", e.get("/media/film"), 200, "hit", body)
 	}
-	if n := w.origin.asked(); n != slicesOf {
+	if n := w.origin.fetched(); n != slicesOf {
 		t.Errorf("the origin was asked %d times for %d slices:\n%s", n, slicesOf, w.origin.log())
 	}
 	hits, answered := 0, 0
@@ -154,7 +168,7 @@ func TestPeersDoNotGoInCircles(t *testing.T) {
 			t.Errorf("%s asked a peer for a peer: %s, before %s", e.id, after, before[i])
 		}
 	}
-	if n := w.origin.asked(); n != 2*2*objects {
+	if n := w.origin.fetched(); n != 2*2*objects {
 		t.Errorf("the origin was asked %d times", n)
 	}
 }
@@ -164,10 +178,7 @@ func TestPeersDoNotGoInCircles(t *testing.T) {
 func TestPeersDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, metadata.PublicRead)
-	// So patient that only an answer ends the waiting.
-	edges := w.cooperating(2, func(_ int, c *edge.Config) {
-		c.PeerTimeouts = fetch.Timeouts{Header: time.Minute, Idle: time.Minute}
-	}, w.origin.url)
+	edges := w.cooperating(2, nil, w.origin.url)
 	gate := make(chan struct{})
 	askedBy := map[string]int{}
 	w.origin.set(func() {
@@ -266,7 +277,7 @@ func TestPeerThatIsGone(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, metadata.PublicRead)
 			links := faultlink.New((&net.Dialer{}).DialContext)
-			edges := w.cooperating(2, func(_ int, c *edge.Config) { c.Dial = links.Dial }, w.origin.url)
+			edges := w.cooperating(2, func(_ int, c *edge.Config) { c.Dial, c.PeerTimeouts = links.Dial, fetch.Timeouts{} }, w.origin.url)
 			peer, err := url.Parse(edges[1].url)
 			if err != nil {
 				t.Fatal(err)
