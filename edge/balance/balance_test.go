@@ -251,6 +251,31 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
+// A trial is not spent on a request that asks another node first.
+func TestTrialsAreForWhoIsAskedFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(balance.ConsistentHash{}, nodes(2, 0, "r")...)
+		bad := p.Pick(key("k"), 1)[0]
+		for range 3 {
+			p.Begin(bad)
+			p.Report(bad, 0, errors.New("x"))
+		}
+		time.Sleep(time.Second)
+		for i := range 100 {
+			if owner, _ := p.Owner(key(strconv.Itoa(i))); owner == bad {
+				continue
+			}
+			if got := p.Pick(key(strconv.Itoa(i)), 2); len(got) != 2 || got[1] != bad {
+				t.Fatalf("key %d of the other: %v", i, got)
+			}
+		}
+		if p.Pick(key("k"), 2)[0] != bad {
+			t.Error("the trial went to a request that did not make it")
+		}
+	})
+}
+
 func TestSetWhileInUse(t *testing.T) {
 	t.Parallel()
 	p := pool(balance.ConsistentHash{}, nodes(3, 0, "r")...)

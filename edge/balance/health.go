@@ -46,6 +46,13 @@ func (h *health) admit(now time.Time) bool {
 	return true
 }
 
+// closed reports whether the node is in, whatever the time.
+func (h *health) closed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failures < h.trip
+}
+
 // out reports whether admit would say no, and claims nothing.
 func (h *health) out(now time.Time) bool {
 	h.mu.Lock()
@@ -106,7 +113,7 @@ func (h *health) probed(now time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.heard = now
-	if h.failures >= h.trip && now.Before(h.retry) && !h.trial {
+	if h.failures >= h.trip && now.Before(h.retry) {
 		h.retry = now
 	}
 }

@@ -125,7 +125,8 @@ func (p *Pool) Pick(k cache.Key, n int) []Node {
 				return up
 			}
 			m := g.members[i]
-			if m.health.admit(now) {
+			// A trial is for who is asked first: of the others it may never come.
+			if m.health.closed() || len(up) == 0 && m.health.admit(now) {
 				up = append(up, m.node)
 			} else {
 				down = append(down, m.node)
