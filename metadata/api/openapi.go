@@ -81,6 +81,9 @@ func operation(r route, all schemas) map[string]any {
 	op := map[string]any{
 		"operationId": operationID(r), "summary": r.summary, "tags": []string{r.tag}, "responses": responses(r, all),
 	}
+	if r.description != "" {
+		op["description"] = r.description
+	}
 	var params []any
 	for name := range pathParams(r.path) {
 		params = append(params, map[string]any{"name": name, "in": "path", "required": true, "schema": text()})

@@ -15,6 +15,7 @@ type route struct {
 	stream       bool  // has no deadline
 
 	tag, summary string
+	description  string // what the summary has no room for; often empty
 	query        []param
 	headers      []param
 	body         any    // zero value of what the request's body decodes into
@@ -126,7 +127,10 @@ func uploadRoutes() []route {
 		{
 			method: http.MethodPost, path: "/v1/uploads", access: writers, tag: tagUploads,
 			summary: "Begin an upload straight to the nearest origin: presigned requests for the whole object or its parts",
-			body:    newUpload{}, headers: regionHeader, status: http.StatusCreated, answer: uploadInfo{},
+			description: "A single PUT (method put) makes or replaces the object that was there when the upload began: its If-None-Match or If-Match, " +
+				"which is signed and must be sent with the other headers, has it refused with 412 where that has changed, also because the PUT has " +
+				"succeeded already. Title, description and tags (4000 bytes at most) go into the media record when the upload is complete.",
+			body: newUpload{}, headers: regionHeader, status: http.StatusCreated, answer: uploadInfo{},
 			errors: []int{http.StatusNotFound, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 			do:     (*call).createUpload,
 		},
@@ -144,7 +148,9 @@ func uploadRoutes() []route {
 			do:     (*call).completeUpload,
 		},
 		{
-			method: http.MethodDelete, path: "/v1/uploads/:id", access: writers, tag: tagUploads, summary: "Give an upload up",
+			method: http.MethodDelete, path: "/v1/uploads/:id", access: writers, tag: tagUploads, summary: "Give an upload up; 409 where its object has arrived",
+			description: "Frees the parts of a multipart upload, whose requests are refused from then on. Of a single PUT nothing is kept that could " +
+				"be given up: its URL can still be used once until it expires, unless the key changes before or the access key is revoked.",
 			status: http.StatusNoContent, errors: []int{http.StatusConflict, http.StatusServiceUnavailable}, do: (*call).abortUpload,
 		},
 	}

@@ -36,6 +36,7 @@ const (
 	// uploadMark is the metadata by which a single PUT is known as that of its
 	// upload.
 	uploadMark    = "meridian-upload"
+	maxTexts      = 4000 // bytes of title, description and tags, which make the ID longer
 	uploadContext = "upload"
 )
 
@@ -133,8 +134,17 @@ type ticket struct {
 	ContentType string    `json:"t,omitempty"`
 	Algorithm   string    `json:"a,omitempty"`
 	Checksum    string    `json:"c,omitempty"`
-	Media       string    `json:"d,omitempty"` // ID of the record that was announced with it
+	Replaces    string    `json:"o,omitempty"` // ETag of what a single PUT may overwrite
 	Expires     time.Time `json:"e"`
+	// What the media record will say when the upload is complete.
+	Title       *string   `json:"i,omitempty"`
+	Description *string   `json:"n,omitempty"`
+	Tags        *[]string `json:"g,omitempty"`
+}
+
+// texts are what goes into the media record.
+func (t *ticket) texts() *newMedia {
+	return &newMedia{Title: t.Title, Description: t.Description, Tags: t.Tags}
 }
 
 func newTicketSealer(clusterSecret string) (*seal.Sealer, error) {
@@ -173,6 +183,7 @@ func (c *call) ticket() (t ticket, err error) {
 func (t *ticket) object() presign.Object {
 	o := presign.Object{
 		Bucket: t.Bucket, Key: t.Key, Size: t.Size, ContentType: t.ContentType, Algorithm: t.Algorithm, Checksum: t.Checksum,
+		Replaces: t.Replaces,
 	}
 	if t.Mark != "" {
 		o.Metadata = map[string]string{uploadMark: t.Mark}
@@ -214,9 +225,6 @@ func (c *call) createUpload() error {
 		return err
 	}
 	if err := c.beginUpload(&t, &bucket, region); err != nil {
-		return err
-	}
-	if t.Media, err = c.announce(&in, &t); err != nil {
 		return err
 	}
 	id, err := c.sealTicket(t)
@@ -284,12 +292,30 @@ func (c *call) plan(in *newUpload) (ticket, error) {
 		t.Algorithm, t.Checksum = strings.ToLower(in.Checksum.Algorithm), in.Checksum.Value
 		checkSum(&t, add)
 	}
-	m := metadata.Media{}
-	(&newMedia{Title: in.Title, Description: in.Description, Tags: in.Tags}).apply(&m)
-	if wrong = append(wrong, checkTexts(m)...); len(wrong) > 0 {
+	t.Title, t.Description, t.Tags = in.Title, in.Description, in.Tags
+	if wrong = append(wrong, t.checkTexts()...); len(wrong) > 0 {
 		return t, wrong
 	}
+	if t.hasTexts() && probe.KindOf(probe.TypeOf(t.ContentType, t.Key)) == "" {
+		return t, tell(errNotMedia, "title, description and tags are for photos and videos; %q is neither", t.Key)
+	}
 	return t, nil
+}
+
+func (t *ticket) hasTexts() bool { return t.Title != nil || t.Description != nil || t.Tags != nil }
+
+// checkTexts says which texts a record, or the ticket until then, cannot keep.
+func (t *ticket) checkTexts() fieldErrors {
+	m := metadata.Media{}
+	t.texts().apply(&m)
+	if wrong := checkTexts(m); len(wrong) > 0 {
+		return wrong
+	}
+	if n := len(m.Title) + len(m.Description) + len(strings.Join(m.Tags, "")); n > maxTexts {
+		return fieldErrors{{"description", fmt.Sprintf(
+			"with title and tags has %d bytes, more than the %d that an upload keeps; write longer ones by PATCH /v1/media/{id} when it is complete", n, maxTexts)}}
+	}
+	return nil
 }
 
 // isContentType says whether text is a media type that a header can carry.
@@ -323,6 +349,14 @@ func checkSum(t *ticket, add func(field, format string, args ...any)) {
 func (c *call) beginUpload(t *ticket, b *metadata.Bucket, region string) error {
 	if t.Size <= t.PartSize {
 		t.PartSize, t.Mark = 0, rand.Text()
+	}
+	if t.Mark != "" {
+		switch v, err := c.store.Lookup(c.ctx(), metadata.Ref{Bucket: t.Bucket, Key: t.Key}); {
+		case err == nil:
+			t.Replaces = v.ETag
+		case !isGone(err):
+			return err
+		}
 	}
 	origins, err := c.originsNear(b, region)
 	if err != nil {
@@ -382,25 +416,6 @@ func (c *call) targetOf(t *ticket) (presign.Target, error) {
 	return presign.Target{}, tell(presign.ErrUnavailable, "the origin of %s, which has the upload, is not up", t.Region)
 }
 
-// announce makes the media record of an upload that comes with texts, or gives
-// them to the one that is there.
-func (c *call) announce(in *newUpload, t *ticket) (id string, err error) {
-	if in.Title == nil && in.Description == nil && in.Tags == nil {
-		return "", nil
-	}
-	m, err := c.store.UpsertMedia(c.ctx(), t.Bucket, t.Key, func(m *metadata.Media) error {
-		if m.ID == "" {
-			if m.Kind = probe.KindOf(probe.TypeOf(t.ContentType, t.Key)); m.Kind == "" {
-				return tell(errNotMedia, "title, description and tags are for photos and videos; %q is neither", t.Key)
-			}
-			m.State = metadata.MediaPending
-		}
-		(&newMedia{Title: in.Title, Description: in.Description, Tags: in.Tags}).apply(m)
-		return nil
-	})
-	return m.ID, err
-}
-
 // describeUpload is a pending upload with the requests that are still to be sent,
 // from the part behind after on.
 func (c *call) describeUpload(id string, t *ticket, arrived []uploadPart, after int) (uploadInfo, error) {
@@ -448,7 +463,7 @@ func (c *call) getUpload() error {
 	}
 	v, err := c.arrived(&t)
 	if err == nil {
-		return c.uploaded(&t, v)
+		return c.uploaded(&t, v, &newMedia{})
 	}
 	if !errors.Is(err, errNoObject) {
 		return err
@@ -520,7 +535,7 @@ func (c *call) completeUpload() error {
 	if err := c.verify(&t, v); err != nil {
 		return err
 	}
-	return c.uploaded(&t, v)
+	return c.uploaded(&t, v, t.texts())
 }
 
 // join has the origin make the object of its parts, after it is known that they
@@ -589,8 +604,9 @@ func (c *call) verify(t *ticket, v metadata.Version) error {
 	return tell(errDiffers, "what arrived is not what was announced, and was removed: %s", wrong)
 }
 
-// uploaded answers a complete upload, with the record of a photo or video.
-func (c *call) uploaded(t *ticket, v metadata.Version) error {
+// uploaded answers a complete upload, with the record of a photo or video, into
+// which it writes texts.
+func (c *call) uploaded(t *ticket, v metadata.Version, texts *newMedia) error {
 	info := uploadInfo{
 		ID: c.param("id"), State: uploadComplete, Bucket: t.Bucket, Key: t.Key, Size: v.Size, Region: t.Region, Method: methodPut, Expires: t.Expires,
 		Requests: []uploadRequest{}, VersionID: v.VersionID(), ETag: v.ETag,
@@ -599,14 +615,14 @@ func (c *call) uploaded(t *ticket, v metadata.Version) error {
 		info.Method, info.PartSize, info.PartCount = methodMultipart, t.PartSize, t.partCount()
 	}
 	m, err := c.store.UpsertMedia(c.ctx(), t.Bucket, t.Key, func(m *metadata.Media) error {
-		if m.ID != "" {
-			return nil
+		if m.ID == "" {
+			// What follows the feed completes it from the object.
+			if m.Kind = probe.KindOf(probe.TypeOf(v.ContentType, v.Key)); m.Kind == "" {
+				return errNotMedia
+			}
+			m.State = metadata.MediaPending
 		}
-		// What follows the feed completes it from the object.
-		if m.Kind = probe.KindOf(probe.TypeOf(v.ContentType, v.Key)); m.Kind == "" {
-			return errNotMedia
-		}
-		m.State = metadata.MediaPending
+		texts.apply(m)
 		return nil
 	})
 	switch {
@@ -623,7 +639,9 @@ func (c *call) uploaded(t *ticket, v metadata.Version) error {
 	return c.json(http.StatusOK, info)
 }
 
-// abortUpload gives an upload up. An object that is complete stays.
+// abortUpload gives an upload up. An object that is complete stays. There is
+// nothing to give up of a single PUT, whose URL lives on until it is used or
+// expires.
 func (c *call) abortUpload() error {
 	t, err := c.ticket()
 	if err != nil {
@@ -640,15 +658,6 @@ func (c *call) abortUpload() error {
 			return err
 		}
 		if err := c.presigner.Abort(c.ctx(), target, t.object(), t.Upload); err != nil && !errors.Is(err, metadata.ErrNoSuchUpload) {
-			return err
-		}
-	}
-	if t.Media != "" {
-		m, err := c.store.Media(c.ctx(), t.Media)
-		if err == nil && m.VersionID == "" { // it was announced for this
-			err = c.store.DeleteMedia(c.ctx(), t.Media)
-		}
-		if err != nil && !errors.Is(err, metadata.ErrNoSuchMedia) {
 			return err
 		}
 	}

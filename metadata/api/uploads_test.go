@@ -123,12 +123,16 @@ func TestUploadInOneRequest(t *testing.T) {
 	}
 	r := u.Requests[0]
 	w.complete(http.StatusConflict, u.ID, "")
+	if n := w.gallery(); len(n) != 0 {
+		t.Errorf("before a byte has come the gallery has %+v", n)
+	}
 	for what, a := range map[string]answer{
 		"a byte more":     w.put(r, append(body, 0)),
 		"another type":    w.put(r, body, "Content-Type", "text/html"),
 		"other bytes":     w.put(r, []byte(strings.Repeat("x", len(body)))),
 		"another's mark":  w.put(r, body, "X-Amz-Meta-Meridian-Upload", "x"),
 		"metadata beside": w.put(r, body, "X-Amz-Meta-More", "x"),
+		"any state":       w.put(r, body, "If-None-Match", ""),
 	} {
 		if a.status/100 != 4 {
 			t.Errorf("%s: %d %s", what, a.status, a.body)
@@ -136,6 +140,9 @@ func TestUploadInOneRequest(t *testing.T) {
 	}
 	w.wantNothing(u.Key)
 	w.must(r, body)
+	if a := w.put(r, body); a.status != http.StatusPreconditionFailed {
+		t.Errorf("the URL once more: %d %s", a.status, a.body)
+	}
 	done := as[uploadInfo](t, w.complete(http.StatusOK, u.ID, ""))
 	if done.State != uploadComplete || done.ETag == "" || done.VersionID == "" || done.Media == nil || done.Media.Title != "Tea" || done.Media.Kind != metadata.KindPhoto {
 		t.Errorf("complete: %+v", done)
@@ -147,6 +154,55 @@ func TestUploadInOneRequest(t *testing.T) {
 	w.do(http.StatusConflict, metadata.RoleReadWrite, http.MethodDelete, "/v1/uploads/"+u.ID, "")
 	w.object("films", u.Key, "image/png")
 	w.complete(http.StatusConflict, u.ID, "") // it is somebody else's object now
+}
+
+// gallery is all media records.
+func (w *uploadWorld) gallery() []metadata.Media {
+	w.Helper()
+	return as[mediaPage](w.T, w.do(http.StatusOK, metadata.RoleReadWrite, http.MethodGet, "/v1/media", "")).Media
+}
+
+// An upload replaces what was there when it began, texts and all, and changes
+// nothing before it is complete.
+func TestUploadOverAnObject(t *testing.T) {
+	t.Parallel()
+	w := newUploadWorld(t)
+	old := w.record(w.object("films", "a.png", "image/png"))
+	if _, err := w.store.UpdateMedia(t.Context(), old.ID, func(m *metadata.Media) error { m.Title = "Old"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	title := func() string {
+		m, err := w.store.Media(t.Context(), old.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Title
+	}
+	body := []byte("\x89PNG\r\n\x1a\n new")
+	fields := fmt.Sprintf(`"key":"a.png","size":%d,"title":"New"`, len(body))
+	u, late := w.begin(http.StatusCreated, fields), w.begin(http.StatusCreated, fields)
+	w.do(http.StatusNoContent, metadata.RoleReadWrite, http.MethodDelete, "/v1/uploads/"+w.begin(http.StatusCreated, fields).ID, "")
+	if got := title(); got != "Old" {
+		t.Errorf("before a byte has come the title is %q", got)
+	}
+	w.must(u.Requests[0], body)
+	if a := w.put(late.Requests[0], body); a.status != http.StatusPreconditionFailed {
+		t.Errorf("over what came meanwhile: %d %s", a.status, a.body)
+	}
+	w.complete(http.StatusConflict, late.ID, "")
+	if w.do(http.StatusOK, metadata.RoleReadWrite, http.MethodGet, "/v1/uploads/"+u.ID, ""); title() != "Old" {
+		t.Error("a look at the upload changes the record")
+	}
+	done := as[uploadInfo](t, w.complete(http.StatusOK, u.ID, ""))
+	if done.Media == nil || done.Media.ID != old.ID || title() != "New" {
+		t.Errorf("complete: %+v", done)
+	}
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleReadWrite, http.MethodPost, "/v1/uploads",
+		`{"bucket":"films","key":"b.png","size":1,"description":"`+strings.Repeat("x", maxTexts+1)+`"}`), "description")
+	w.begin(http.StatusCreated, `"key":"b.png","size":1,"description":"`+strings.Repeat("<", maxTexts)+`"`)
+	if list := w.gallery(); len(list) != 1 {
+		t.Errorf("the gallery has %+v", list)
+	}
 }
 
 func TestUploadInParts(t *testing.T) {

@@ -38,6 +38,9 @@ type Object struct {
 	// Algorithm (lower case, as crc32) and Checksum (base64) are of the whole;
 	// empty where the client announced none.
 	Algorithm, Checksum string
+	// Replaces is the ETag of the object that a Put replaces; empty where there
+	// must be none.
+	Replaces string
 }
 
 // Request is to be sent by the client, with all of Headers, and nothing else
@@ -84,8 +87,9 @@ func (c *Client) s3(t Target, endpoint string) *s3.Client {
 	})
 }
 
-// Put presigns a PUT of the whole object. Size, type, metadata and checksum are
-// bound by the signature.
+// Put presigns a PUT of the whole object. Size, type, metadata, checksum and what
+// it replaces are bound by the signature: where something else is there by then,
+// the origin answers 412.
 func (c *Client) Put(ctx context.Context, t Target, o Object, expires time.Duration) (Request, error) {
 	in := &s3.PutObjectInput{
 		Bucket: &o.Bucket, Key: &o.Key, ContentLength: &o.Size, ContentType: optional(o.ContentType), Metadata: o.Metadata,
@@ -101,6 +105,11 @@ func (c *Client) Put(ctx context.Context, t Target, o Object, expires time.Durat
 		in.ChecksumSHA1 = &o.Checksum
 	case "sha256":
 		in.ChecksumSHA256 = &o.Checksum
+	}
+	if o.Replaces == "" {
+		in.IfNoneMatch = aws.String("*")
+	} else {
+		in.IfMatch = aws.String(`"` + o.Replaces + `"`)
 	}
 	r, err := s3.NewPresignClient(c.s3(t, t.PublicURL)).PresignPutObject(ctx, in, s3.WithPresignExpires(expires))
 	if err != nil {
