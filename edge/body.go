@@ -30,7 +30,8 @@ const (
 )
 
 // source reads the slices of a body in order, each fetched while the one before
-// is being written. It holds two at a time, or, where too much is held already, a
+// is being written. It holds two at a time, more where the client is faster than
+// upstream (see readAhead), or, where too much is held already, a
 // copy of the piece that is being written and nothing else: a slice that is
 // evicted meanwhile is fetched again.
 type source struct {
@@ -45,8 +46,7 @@ type source struct {
 	pinned int64  // bytes of Node.pins
 	copy   []byte // nil unless pieces are copied
 
-	ahead      chan fetched // result of the slice asked for ahead; nil if none
-	aheadIndex int64
+	readAhead
 }
 
 type fetched struct {
@@ -56,7 +56,7 @@ type fetched struct {
 }
 
 func (x *exchange) source(f *found) *source {
-	s := &source{x: x, head: f.head, givenIndex: -1}
+	s := &source{x: x, head: f.head, givenIndex: -1, readAhead: readAhead{depth: 1}}
 	if f.filled != nil && f.filled.body != nil {
 		s.given, s.givenIndex = f.filled.body, f.filled.index
 	}
@@ -74,9 +74,8 @@ func (x *exchange) source(f *found) *source {
 // close returns when nothing is being fetched ahead any more; the context that it
 // was asked for under has ended.
 func (s *source) close() {
-	if s.ahead != nil {
-		<-s.ahead
-		s.ahead = nil
+	for len(s.pending) > 0 {
+		s.next()
 	}
 	s.x.n.pins.Release(s.pinned)
 }
@@ -86,10 +85,8 @@ func (s *source) slice(ctx context.Context, index int64) (b []byte, held bool, e
 	if index == s.givenIndex {
 		return s.given, s.givenHeld, nil
 	}
-	if s.ahead != nil && s.aheadIndex == index {
-		f := <-s.ahead
-		s.ahead = nil
-		return s.took(f)
+	if len(s.pending) > 0 && s.pending[0].index == index {
+		return s.took(s.next())
 	}
 	if b := s.x.n.cachedSlice(ctx, s.x.object, s.head, index); b != nil {
 		return b, true, nil
@@ -126,19 +123,10 @@ func (s *source) took(f fetched) ([]byte, bool, error) {
 	return f.piece.bytes, false, nil
 }
 
-// prefetch begins fetching a slice that will be wanted next.
-func (s *source) prefetch(ctx context.Context, index int64) {
-	if s.copy != nil || s.ahead != nil || index == s.givenIndex || s.x.n.cachedSlice(ctx, s.x.object, s.head, index) != nil {
-		return
-	}
-	ahead := make(chan fetched, 1)
-	s.ahead, s.aheadIndex = ahead, index
-	go func() { ahead <- s.fetch(ctx, index) }()
-}
-
 // write sends length bytes of the body from offset on.
 func (s *source) write(ctx context.Context, w *clientWriter, offset, length int64) error {
 	end := offset + length
+	s.looked = offset / cache.SliceSize
 	for offset < end {
 		index := offset / cache.SliceSize
 		b, held, err := s.slice(ctx, index)
@@ -156,9 +144,7 @@ func (s *source) write(ctx context.Context, w *clientWriter, offset, length int6
 		if s.copy != nil {
 			part = s.copy[:copy(s.copy, part)]
 		}
-		if next := base + cache.SliceSize; next < end {
-			s.prefetch(ctx, index+1)
-		}
+		s.prefetch(ctx, index, (end-1)/cache.SliceSize)
 		if err := w.write(part, held); err != nil {
 			return err
 		}

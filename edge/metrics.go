@@ -21,6 +21,7 @@ type metrics struct {
 	refused  prometheus.Counter
 	fills    *prometheus.CounterVec // by kind: head, slice; and outcome: ok, error
 	copied   prometheus.Counter
+	ahead    prometheus.Counter
 	lag      prometheus.Gauge
 	// peerRequests are those of other edges of the region, by result; they are in
 	// none of the others.
@@ -46,6 +47,8 @@ func newMetrics(n *Node) (*metrics, error) {
 		requests: requests, bytes: bytes,
 		refused: refused,
 		fills:   counter("fills_total", "Requests to the next tier, by what was asked for and how it went.", "kind", "outcome"),
+		ahead: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_slices_ahead_total",
+			Help: "Slices fetched for clients faster than upstream, beyond the next one of each body.", ConstLabels: labels}),
 		copied: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_bodies_copied_total",
 			Help: "Bodies sent by copies of their pieces, since slow clients held as many slices as they may.", ConstLabels: labels}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
@@ -60,7 +63,7 @@ func newMetrics(n *Node) (*metrics, error) {
 			func() float64 { return float64(value(n.fetcher.Counts())) })
 	}
 	collectors := []prometheus.Collector{
-		requests, bytes, latency, refused, m.fills, m.copied, m.lag, m.peerRequests,
+		requests, bytes, latency, refused, m.fills, m.copied, m.ahead, m.lag, m.peerRequests,
 		asked("retries_total", "Requests to another upstream after one failed.", func(c fetch.Counts) int64 { return c.Retries }),
 		asked("retries_refused_total", "Requests to another upstream that the retry budget did not allow.", func(c fetch.Counts) int64 { return c.Refused }),
 		asked("hedges_total", "Requests to a second upstream while the first was late.", func(c fetch.Counts) int64 { return c.Hedges }),

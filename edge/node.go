@@ -178,6 +178,7 @@ type Node struct {
 	fetcher   *fetch.Upstream
 	peers     *peers              // nil unless edges cooperate
 	pins      *semaphore.Weighted // bytes that bodies being sent keep alive
+	ahead     *semaphore.Weighted // slices read ahead, beyond one a body
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
 	flights   *flights // to the origins of pull zones
@@ -218,6 +219,7 @@ func New(cfg Config) (*Node, error) {
 		index:        purge.NewIndex(cfg.MaxHeads),
 		reasons:      newReasons(),
 		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Media[0].Tier.Stats().Capacity/pinnedShare),
+		ahead:        semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
 		flights:      newFlights(cfg.ID),
