@@ -191,9 +191,12 @@ func TestConsoleUploadsAndPlays(t *testing.T) {
 	// What the bucket does not take is refused in words; then the rule goes.
 	c.call(http.MethodPatch, "/v1/buckets/cinema", `{"upload_rules":{"max_size":1000}}`, http.StatusOK)
 	p.choose(beach)
-	p.until("the refusal is told", `document.querySelector(".upload[data-state=failed]")?.textContent.includes("max_size")`)
+	p.until("the refusal is told", `document.querySelector(".upload[data-state=failed]")?.textContent.includes("max_size")
+		&& document.querySelector("[aria-label=Uploads] h2").textContent.includes("1 file failed")`)
+	p.until("nothing offers to send it again", `!document.querySelector("[aria-label^='Try the upload'], [aria-label^='Resume']")
+		&& ![...document.querySelectorAll("button")].some(b => b.textContent.includes("Resume all"))`)
 	c.call(http.MethodPatch, "/v1/buckets/cinema", `{"upload_rules":null}`, http.StatusOK)
-	p.click("[aria-label^='Try the upload']")
+	p.choose(beach)
 	p.until("the photo has arrived", `document.querySelector(".upload[data-state=done]") !== null`)
 	p.press("Clear")
 

@@ -181,7 +181,8 @@ function UploadList({ list }: { list: Item[] }) {
   const { manager } = useUploadContext();
   const count = (...states: Item['state'][]) => list.filter((u) => states.includes(u.state)).length;
   const going = count('sending', 'waiting');
-  const stopped = count('paused', 'failed');
+  const failed = list.filter((u) => u.refused).length;
+  const stopped = count('paused', 'failed') - failed;
   const done = count('done');
   const total = list.reduce((n, u) => n + u.size, 0);
   const sent = list.reduce((n, u) => n + u.sent, 0);
@@ -190,7 +191,7 @@ function UploadList({ list }: { list: Item[] }) {
     <section className="uploads" aria-label="Uploads">
       <header className="row spread wrap">
         <h2>
-          {going > 0 ? `${plural(going, 'file')} on the way` : stopped > 0 ? `${plural(stopped, 'file')} stopped` : `${plural(done, 'file')} arrived`}
+          {headline(going, stopped, failed, done)}
           <span className="muted tabular small total">
             {bytes(sent)} of {bytes(total)}
           </span>
@@ -227,6 +228,13 @@ function UploadList({ list }: { list: Item[] }) {
   );
 }
 
+function headline(going: number, stopped: number, failed: number, done: number): string {
+  if (going > 0) return `${plural(going, 'file')} on the way`;
+  if (stopped > 0) return `${plural(stopped, 'file')} stopped`;
+  if (failed > 0) return `${plural(failed, 'file')} failed`;
+  return `${plural(done, 'file')} arrived`;
+}
+
 function UploadRow({ upload: u }: { upload: Item }) {
   const { manager } = useUploadContext();
   const { session } = useSession();
@@ -251,10 +259,10 @@ function UploadRow({ upload: u }: { upload: Item }) {
           </div>
         )}
       </div>
-      {u.state === 'failed' && session && <IconButton icon={RotateCw} slim label={`Try the upload of ${u.name} again`} onClick={() => manager.retry(u.id)} />}
+      {u.state === 'failed' && !u.refused && session && <IconButton icon={RotateCw} slim label={`Try the upload of ${u.name} again`} onClick={() => manager.retry(u.id)} />}
       {active && <IconButton icon={u.state === 'paused' ? Play : Pause} slim label={u.state === 'paused' ? `Resume the upload of ${u.name}` : `Pause the upload of ${u.name}`} onClick={() => manager.pauseOrResume(u.id)} />}
       {u.state === 'done' && <Badge tone="good">Arrived</Badge>}
-      <IconButton icon={X} slim label={u.state === 'done' ? `Take ${u.name} off the list` : `Give up the upload of ${u.name}`} onClick={() => (u.state === 'done' || u.sent === 0 ? manager.remove(u.id) : setRemoving(true))} />
+      <IconButton icon={X} slim label={u.state === 'done' || u.refused ? `Take ${u.name} off the list` : `Give up the upload of ${u.name}`} onClick={() => (u.state === 'done' || u.refused || u.sent === 0 ? manager.remove(u.id) : setRemoving(true))} />
       {removing && (
         <Confirm title="Give this upload up?" action="Give up" onClose={() => setRemoving(false)} onConfirm={async () => manager.remove(u.id)}>
           The {bytes(u.sent)} of {u.name} that were sent are thrown away.
@@ -276,7 +284,7 @@ function note(u: Item): string {
     case 'paused':
       return `paused at ${bytes(u.sent)} of ${bytes(u.size)}`;
     case 'failed':
-      return `stopped at ${bytes(u.sent)} of ${bytes(u.size)}`;
+      return u.refused ? `failed · ${bytes(u.size)}` : `stopped at ${bytes(u.sent)} of ${bytes(u.size)}`;
     case 'done':
       return bytes(u.size);
   }

@@ -6,7 +6,7 @@ import { signedOut } from '../lib/api';
 import { keyOf } from './key';
 import { Speed } from './speed';
 import { dropUnfinished, matches, putUnfinished, readUnfinished, type Unfinished } from './unfinished';
-import { keepAnswer, statusOf, uploadWords, type UploadError } from './words';
+import { isFinal, keepAnswer, statusOf, uploadWords, type UploadError } from './words';
 
 const endpoint = '/v1/tus/';
 
@@ -29,6 +29,8 @@ export interface Upload {
   speed?: number;
   /** Why it failed, in words. */
   error?: string;
+  /** It failed for good: the server would refuse it again. */
+  refused?: boolean;
   /** A URL of the picture itself, to show it while it goes. */
   preview?: string;
 }
@@ -150,7 +152,7 @@ export class UploadManager {
   resumeAll(): void {
     for (const u of this.view.list) {
       if (u.state === 'paused') this.pauseOrResume(u.id);
-      if (u.state === 'failed') this.retry(u.id);
+      if (u.state === 'failed' && !u.refused) this.retry(u.id);
     }
   }
 
@@ -274,6 +276,7 @@ export class UploadManager {
   private draw(): void {
     const list = this.uppy.getFiles().map((f): Upload => {
       const state = stateOf(f);
+      const failure = state === 'failed' ? (this.errors.get(f.id) ?? new Error(f.error ?? '')) : undefined;
       return {
         id: f.id,
         name: f.name,
@@ -284,7 +287,8 @@ export class UploadManager {
         state,
         sent: state === 'done' ? (f.size ?? 0) : f.progress.bytesUploaded || 0,
         speed: state === 'sending' ? this.speed(f.id).perSecond() : undefined,
-        error: state === 'failed' ? uploadWords(this.errors.get(f.id) ?? new Error(f.error ?? '')) : undefined,
+        error: failure && uploadWords(failure),
+        refused: failure && isFinal(failure),
         preview: this.previews.get(f.id),
       };
     });

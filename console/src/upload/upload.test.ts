@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { keyOf } from './key';
 import { Speed } from './speed';
 import { dropUnfinished, matches, putUnfinished, readUnfinished, type Unfinished } from './unfinished';
-import { keepAnswer, uploadWords, type UploadError } from './words';
+import { isFinal, keepAnswer, uploadWords, type UploadError } from './words';
 
 class Memory {
   private items = new Map<string, string>();
@@ -55,15 +55,23 @@ test('speed is that of the last seconds', () => {
   expect(s.perSecond()).toBeUndefined();
 });
 
+/** An error after its request was aborted, as Uppy tells of it. */
+function failure(status: number, body = ''): UploadError {
+  let aborted = false;
+  const originalResponse = status ? { getStatus: () => (aborted ? 0 : status), getBody: () => (aborted ? '' : body) } : null;
+  const err: UploadError = Object.assign(new Error('x'), { originalResponse });
+  keepAnswer(err);
+  aborted = true;
+  return err;
+}
+
+test('what the server will never take is not tried again', () => {
+  for (const status of [400, 413, 415, 422]) expect(isFinal(failure(status))).toBe(true);
+  for (const status of [0, 401, 403, 404, 423, 503, 507]) expect(isFinal(failure(status))).toBe(false);
+});
+
 test('failures in words', () => {
-  const failed = (status: number, body = '') => {
-    let aborted = false;
-    const originalResponse = status ? { getStatus: () => (aborted ? 0 : status), getBody: () => (aborted ? '' : body) } : null;
-    const err: UploadError = Object.assign(new Error('x'), { originalResponse });
-    keepAnswer(err);
-    aborted = true;
-    return uploadWords(err);
-  };
+  const failed = (status: number, body = '') => uploadWords(failure(status, body));
   expect(failed(0)).toMatch(/connection/);
   expect(failed(401)).toMatch(/session/i);
   expect(failed(403, '{"title":"Quota","detail":"the bucket may hold 5 MB"}')).toBe('The bucket may hold 5 MB.');

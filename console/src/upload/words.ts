@@ -17,6 +17,9 @@ export function keepAnswer(err: UploadError): void {
 
 export const statusOf = (err: UploadError): number => err.answer?.status ?? 0;
 
+/** isFinal says that the server will not have the file, however often it is sent. */
+export const isFinal = (err: UploadError): boolean => [400, 413, 415, 422].includes(statusOf(err));
+
 /** uploadWords says why an upload stopped, and what to do. */
 export function uploadWords(err: UploadError): string {
   const status = statusOf(err);
@@ -32,6 +35,7 @@ export function uploadWords(err: UploadError): string {
   if (status === 403) return 'These credentials do not allow uploads into this bucket.';
   if (status === 404 || status === 410) return 'The server no longer knows this upload. Try again to begin anew.';
   if (status === 413) return 'The file is larger than this bucket accepts.';
+  if (status === 415) return 'This bucket does not accept files of this type.';
   if (status === 507) return 'There is no space left for this file.';
   if (status >= 500) return 'The server had a problem of its own. What was sent is kept; try again in a moment.';
   return `The server refused the file with status ${status}.`;
