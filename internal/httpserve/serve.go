@@ -4,13 +4,17 @@
 package httpserve
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"meridian/internal/h1"
 )
 
 // Options describe a server. Handler is required.
@@ -21,13 +25,28 @@ type Options struct {
 	// Drain is how long running requests may go on after Run's context ended;
 	// 10 s where it is zero.
 	Drain time.Duration
+	// TLS makes the server speak it; see Certificates.
+	TLS *tls.Config
+	// Hot answers what it can from memory before Handler is asked; nil: nothing.
+	Hot h1.Handler
+	// HotLines is where the lines of those requests go; nil: nowhere.
+	HotLines *slog.Logger
+	// SlowClient is how long a client may take nothing of an answer of Hot
+	// before it is cut; 30 s where zero.
+	SlowClient time.Duration
 }
+
+const (
+	headerTimeout = 15 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
 
 // Server serves one listener.
 type Server struct {
 	opts     Options
 	listener net.Listener
 	http     *http.Server
+	hot      *h1.Loop // nil without Options.Hot
 }
 
 // New serves a listener that is bound already, so that the address is known, and
@@ -36,19 +55,69 @@ func New(l net.Listener, o Options) *Server {
 	if o.Drain == 0 {
 		o.Drain = 10 * time.Second
 	}
-	return &Server{
+	s := &Server{
 		opts:     o,
 		listener: l,
 		http: &http.Server{
 			Handler: endChunked(o.Handler),
 			// Bodies have no overall limit, since a 5 GiB upload may take an
 			// hour; handlers set deadlines by progress. Headers do.
-			ReadHeaderTimeout: 15 * time.Second,
-			IdleTimeout:       2 * time.Minute,
+			ReadHeaderTimeout: headerTimeout,
+			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    64 << 10,
 			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+			TLSConfig:         o.TLS,
 		},
 	}
+	if o.Hot != nil {
+		s.hot = h1.New(h1.Options{
+			Handler: o.Hot, Log: hotLines(o.HotLines), HeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+			SlowClient: cmp.Or(o.SlowClient, 30*time.Second),
+		})
+		s.http.ConnState = h1.ConnState
+	}
+	return s
+}
+
+// serve serves until the server is shut down; it always returns an error.
+func (s *Server) serve() error {
+	switch {
+	case s.hot != nil && s.opts.TLS != nil:
+		return s.http.Serve(s.hot.ListenTLS(s.listener, s.opts.TLS))
+	case s.hot != nil:
+		return s.http.Serve(s.hot.Listen(s.listener))
+	case s.opts.TLS != nil:
+		return s.http.ServeTLS(s.listener, "", "")
+	}
+	return s.http.Serve(s.listener)
+}
+
+// shutdown waits until nothing runs any more, or ctx ends.
+func (s *Server) shutdown(ctx context.Context) error {
+	if s.hot == nil {
+		return s.http.Shutdown(ctx)
+	}
+	s.hot.Drain()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return err
+	}
+	// To net/http a connection is idle while Hot answers.
+	for tick := time.NewTicker(5 * time.Millisecond); s.hot.Busy(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// cut ends what still runs.
+func (s *Server) cut() error {
+	if s.hot != nil {
+		s.hot.Cut()
+	}
+	return s.http.Close()
 }
 
 // Name is Options.Name.
@@ -62,7 +131,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // nil after a drain, cut or not.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }() // always ends with an error
+	go func() { served <- s.serve() }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
@@ -70,9 +139,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Drain)
 	defer cancel()
-	if err := s.http.Shutdown(drain); err != nil {
+	if err := s.shutdown(drain); err != nil {
 		s.opts.Log.Warn("requests cut at shutdown", "server", s.opts.Name, "err", err)
-		err = s.http.Close()
+		err = s.cut()
 		if err != nil && !errors.Is(err, net.ErrClosed) {
 			s.opts.Log.Warn("close", "server", s.opts.Name, "err", err)
 		}

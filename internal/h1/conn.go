@@ -1,0 +1,424 @@
+package h1
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// bufferSize is how long a request may be that the loop looks at.
+const bufferSize = 8 << 10
+
+// phase is whose the bytes are that come next.
+type phase uint8
+
+const (
+	// ours: a request begins, and the loop looks at it first.
+	ours phase = iota
+	// theirs: net/http has been given a request of which the end is known, and
+	// what comes behind it waits.
+	theirs
+	// open: net/http has everything until the connection ends.
+	open
+)
+
+// conn is a connection as net/http sees it. Read, and what it calls, runs in one
+// goroutine at a time: that of the connection, or while a handler runs the one
+// with which net/http watches for the client's leaving.
+type conn struct {
+	loop *Loop
+	raw  net.Conn
+	held *held // under TLS: what gathers its records; else nil
+
+	phase phase
+	buf   []byte // bytes read from raw, not yet given away: buf[r:w]
+	r, w  int
+	give  int // how many of them are the rest of the request that is net/http's
+
+	asked   bool // a request has come
+	req     Request
+	ans     Answer
+	vector  net.Buffers
+	pieces  [maxPieces + 1][]byte
+	random  [320]byte
+	used    int // bytes of random
+	id      [16]byte
+	readBy  time.Time // the deadlines that are set, or zero
+	writeBy time.Time
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	aborted bool // net/http wants the Read under way to end
+	busy    bool // an answer of the loop is on its way
+	served  bool // the loop has answered once at least
+	waiting bool // for a request
+	ending  bool // closed, or to be when the answer is out
+	closed  bool
+}
+
+var _ net.Conn = (*conn)(nil)
+
+func newConn(l *Loop, raw net.Conn) *conn {
+	c := &conn{loop: l, raw: raw, buf: make([]byte, bufferSize)}
+	c.used = len(c.random)
+	c.wake = sync.NewCond(&c.mu)
+	c.req.Remote = raw.RemoteAddr().String()
+	return c
+}
+
+// ConnState is a hook of http.Server: it tells where requests end.
+func ConnState(nc net.Conn, s http.ConnState) {
+	c, ok := nc.(*conn)
+	if t, secured := nc.(*secureConn); secured {
+		c, ok = t.conn, true
+	}
+	if !ok {
+		return
+	}
+	switch {
+	case s == http.StateHijacked:
+		c.phase = open
+	case s == http.StateIdle && c.phase == theirs && c.give == 0:
+		c.phase = ours
+	}
+}
+
+// Read implements net.Conn for net/http.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.phase == ours {
+		if err := c.serve(); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case c.phase == theirs && c.give == 0:
+		return 0, c.watch()
+	case c.r == c.w: // open
+		return c.raw.Read(p)
+	}
+	n := c.w - c.r
+	if c.phase == theirs {
+		n = c.give
+	}
+	n = copy(p, c.buf[c.r:c.r+n])
+	c.r += n
+	c.give = max(0, c.give-n)
+	return n, nil
+}
+
+// watch is net/http's look at whether the client is still there while a handler
+// runs. What comes meanwhile is kept for the loop; behind it the client's leaving
+// is not seen, as net/http itself would not.
+func (c *conn) watch() error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+		n, err := c.raw.Read(c.buf)
+		c.w = n
+		if n == 0 {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.aborted && !c.ending {
+		c.wake.Wait()
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// serve answers requests until one comes that is net/http's, which it leaves in
+// the buffer, or the connection ends.
+func (c *conn) serve() error {
+	for {
+		n, k, err := c.next()
+		if err != nil {
+			return err
+		}
+		c.asked = true
+		if k == whole {
+			answered, err := c.answer()
+			if err != nil {
+				return err
+			}
+			if answered {
+				c.r += n
+				continue
+			}
+		}
+		if k == odd {
+			c.phase = open
+		} else {
+			c.phase, c.give = theirs, n
+		}
+		return c.handOver()
+	}
+}
+
+// handOver leaves the deadlines as net/http expects them.
+func (c *conn) handOver() error {
+	if !c.writeBy.IsZero() {
+		c.writeBy = time.Time{}
+		if err := c.raw.SetWriteDeadline(c.writeBy); err != nil {
+			return err
+		}
+	}
+	c.readBy = time.Time{}
+	return c.raw.SetReadDeadline(time.Now().Add(c.loop.opts.HeaderTimeout))
+}
+
+// next waits for a request and parses it; n is its length.
+func (c *conn) next() (n int, k kind, err error) {
+	begun := false // part of it is there
+	for {
+		if c.r < c.w {
+			c.req = Request{Remote: c.req.Remote, Start: time.Now()}
+			if k, n = parse(c.buf[c.r:c.w], &c.req); k != partial {
+				return n, k, nil
+			}
+			if c.r > 0 {
+				c.w = copy(c.buf, c.buf[c.r:c.w])
+				c.r = 0
+			}
+			if c.w == len(c.buf) {
+				return 0, odd, nil
+			}
+			if !begun {
+				begun = true
+				if err := c.setReadBy(c.req.Start.Add(c.loop.opts.HeaderTimeout)); err != nil {
+					return 0, odd, err
+				}
+			}
+		} else {
+			c.r, c.w = 0, 0
+			if err := c.idle(); err != nil {
+				return 0, odd, err
+			}
+		}
+		n, err := c.raw.Read(c.buf[c.w:])
+		c.w += n
+		c.setWaiting(false)
+		if n == 0 && err != nil {
+			// One cut in the middle is for net/http to answer, which says
+			// nothing to less than four bytes of a second request.
+			if errors.Is(err, io.EOF) && (c.w-c.r >= 4 || c.r < c.w && !c.served) {
+				return 0, odd, nil
+			}
+			return 0, odd, err
+		}
+	}
+}
+
+// idle prepares the wait for the next request. The deadline is moved once a
+// second at most, which is a good part of the price of a small answer otherwise.
+func (c *conn) idle() error {
+	if c.setWaiting(true) {
+		return io.EOF
+	}
+	patience := c.loop.opts.IdleTimeout
+	if !c.asked {
+		patience = c.loop.opts.HeaderTimeout // who connects has something to ask
+	}
+	by := time.Now().Add(patience)
+	if by.Sub(c.readBy) < time.Second && !c.readBy.After(by) {
+		return nil
+	}
+	return c.setReadBy(by)
+}
+
+func (c *conn) setReadBy(t time.Time) error {
+	c.readBy = t
+	return c.raw.SetReadDeadline(t)
+}
+
+// answer answers the request that was parsed, if the handler can.
+func (c *conn) answer() (bool, error) {
+	if !c.begin() {
+		return false, io.EOF
+	}
+	c.newID()
+	c.ans.reset()
+	if !c.loop.opts.Handler.Answer(&c.req, &c.ans) {
+		if c.end(false) {
+			return false, io.EOF
+		}
+		return false, nil
+	}
+	last := c.loop.draining.Load()
+	if last {
+		c.ans.Head = append(c.ans.Head, "Connection: close\r\n"...)
+	}
+	c.ans.Head = append(c.ans.Head, "\r\n"...)
+	err := c.send(&c.ans)
+	c.loop.opts.Handler.Done(&c.req, &c.ans)
+	if c.loop.opts.Log != nil {
+		c.loop.opts.Log(&c.req, &c.ans)
+	}
+	switch {
+	case err != nil:
+		c.end(true)
+		return true, err
+	case last || c.isEnding():
+		c.linger()
+		last = true
+	}
+	if c.end(last) {
+		return true, io.EOF
+	}
+	return true, nil
+}
+
+// lingers is how long a connection stays half open behind its last answer. Were
+// it closed with something of the client's unread, the answer could be lost.
+const lingers = 500 * time.Millisecond
+
+func (c *conn) linger() {
+	if c.CloseWrite() != nil || c.raw.SetReadDeadline(time.Now().Add(lingers)) != nil {
+		return
+	}
+	for err := error(nil); err == nil; {
+		_, err = c.raw.Read(c.buf) // for net/http this is over
+	}
+}
+
+// newID makes an ID as httpserve does, of random bytes fetched many at a time.
+func (c *conn) newID() {
+	if c.used == len(c.random) {
+		_, _ = rand.Read(c.random[:]) // never fails: crypto/rand ends the program instead
+		c.used = 0
+	}
+	base32.StdEncoding.Encode(c.id[:], c.random[c.used:c.used+10])
+	c.used += 10
+	c.req.ID = c.id[:]
+}
+
+// setWaiting notes that the connection waits for a request, and reports whether
+// it has ended.
+func (c *conn) setWaiting(waiting bool) (ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = waiting
+	if waiting && c.served && c.loop.draining.Load() && !c.ending {
+		c.shut()
+	}
+	return c.ending
+}
+
+func (c *conn) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending {
+		return false
+	}
+	c.busy = true
+	return true
+}
+
+// end notes that the answer is out, and reports whether that was the last one;
+// then the connection is closed.
+func (c *conn) end(last bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy, c.served = false, true
+	if last || c.ending {
+		c.shut()
+	}
+	return c.ending
+}
+
+func (c *conn) isEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
+func (c *conn) isBusy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.busy
+}
+
+// endIfIdle ends a connection that was used and waits for another request. One
+// that has asked nothing yet is left to net/http, which gives it a moment.
+func (c *conn) endIfIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting && c.served && !c.ending {
+		c.shut()
+	}
+}
+
+func (c *conn) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut()
+}
+
+// shut closes the connection, once, with c.mu held. What a client that is gone
+// makes of it is of no interest.
+func (c *conn) shut() {
+	if c.closed {
+		return
+	}
+	c.ending, c.closed = true, true
+	c.wake.Broadcast()
+	if c.held != nil && c.busy {
+		_ = c.held.Close() // without TLS's word of goodbye, amid another
+	} else {
+		_ = c.raw.Close()
+	}
+	c.loop.remove(c)
+}
+
+// Close implements net.Conn. An http.Server that shuts down closes what it takes
+// for idle, which may be in the middle of an answer of the loop: that is finished
+// first.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = true
+	if !c.busy {
+		c.shut()
+	}
+	return nil
+}
+
+// Write implements net.Conn for net/http.
+func (c *conn) Write(p []byte) (int, error) { return c.raw.Write(p) }
+
+// CloseWrite lets net/http say that nothing more will come while it still reads.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// LocalAddr implements net.Conn.
+func (c *conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (c *conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements net.Conn. One in the past is how net/http ends the
+// Read of another goroutine.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.aborted = !t.IsZero() && t.Before(time.Now())
+	c.wake.Broadcast()
+	c.mu.Unlock()
+	return c.raw.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }

@@ -1,0 +1,178 @@
+// Package h1 answers plain HTTP/1.1 requests from memory, in front of a server of
+// net/http on the same connections. A Loop wraps the connections of a listener:
+// between two requests of net/http it reads what comes next, and answers it by
+// itself if it understands every byte of it and its Handler has the answer. All
+// else goes to net/http with the bytes as they came, and once net/http is done
+// with a request whose end the loop knew, the next one is the loop's to see again.
+//
+// The loop runs inside of the Read with which net/http asks for a request, so
+// that a connection has one goroutine, changes hands without waking another, and
+// stays in the books of its http.Server.
+package h1
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Handler has answers in memory.
+type Handler interface {
+	// Answer fills a with the answer to r, if it has all of it and need not
+	// wait; otherwise it returns false, and net/http is asked. It is called for
+	// many connections at once.
+	Answer(r *Request, a *Answer) bool
+	// Done is told what became of an answer, after every Answer that returned
+	// true.
+	Done(r *Request, a *Answer)
+}
+
+// Request is a request that is understood. Its texts lie in the buffer of the
+// connection: they are gone when Done returns.
+type Request struct {
+	Head   bool   // HEAD rather than GET
+	Target []byte // as it came: begins with a slash, printable ASCII
+	Host   []byte
+	Agent  []byte // User-Agent
+	Remote string // address of the client
+	ID     []byte // to be told as the request's ID
+	Start  time.Time
+
+	// The fields that conditions and ranges are made of; nil where one is not
+	// there. None of them comes twice.
+	IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince, IfRange, Range []byte
+}
+
+// Plain reports whether there is neither a condition nor a range.
+func (r *Request) Plain() bool {
+	return r.IfMatch == nil && r.IfNoneMatch == nil && r.IfModifiedSince == nil && r.IfUnmodifiedSince == nil &&
+		r.IfRange == nil && r.Range == nil
+}
+
+// maxPieces is how many pieces the body of an answer may have.
+const maxPieces = 5
+
+// Answer is what a Handler says.
+type Answer struct {
+	Status int
+	// Head is the status line and the fields, each with its line end, to be
+	// appended to. The loop adds the empty line, and Connection where it ends.
+	Head []byte
+	// Cache is the Cache-Status in Head, for the log.
+	Cache []byte
+	// FromStart says that the body is sent from its first byte on.
+	FromStart bool
+	// Entry is the Handler's own.
+	Entry any
+
+	// Sent is how much of the body went out, and First when the first byte did.
+	Sent  int64
+	First time.Time
+
+	body   [maxPieces][]byte
+	pieces int
+	length int64
+}
+
+// Add adds a piece to the body, which nobody may modify any more. It returns
+// false where there are too many.
+func (a *Answer) Add(b []byte) bool {
+	if a.pieces == maxPieces {
+		return false
+	}
+	a.body[a.pieces] = b
+	a.pieces++
+	a.length += int64(len(b))
+	return true
+}
+
+func (a *Answer) reset() {
+	clear(a.body[:a.pieces])
+	*a = Answer{Head: a.Head[:0], body: a.body}
+}
+
+// Options describe a Loop.
+type Options struct {
+	Handler Handler
+	// Log is told of every request answered; may be nil.
+	Log func(*Request, *Answer)
+	// HeaderTimeout is how long a request may take to arrive, IdleTimeout how
+	// long a connection may be silent between two.
+	HeaderTimeout, IdleTimeout time.Duration
+	// SlowClient is how long a client may take none of the next 64 KiB of an
+	// answer before it is cut.
+	SlowClient time.Duration
+}
+
+// Loop is what the connections of one server have in common.
+type Loop struct {
+	opts     Options
+	draining atomic.Bool
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+}
+
+// New returns a Loop.
+func New(o Options) *Loop { return &Loop{opts: o, conns: map[*conn]struct{}{}} }
+
+// Drain makes every connection end after the answer under way, and ends those
+// that wait for another request.
+func (l *Loop) Drain() {
+	l.draining.Store(true)
+	for _, c := range l.all() {
+		c.endIfIdle()
+	}
+}
+
+// Busy reports whether an answer of the loop is on its way.
+func (l *Loop) Busy() bool {
+	for _, c := range l.all() {
+		if c.isBusy() {
+			return true
+		}
+	}
+	return false
+}
+
+// Cut closes every connection, whatever is on its way.
+func (l *Loop) Cut() {
+	for _, c := range l.all() {
+		c.cut()
+	}
+}
+
+func (l *Loop) all() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		list = append(list, c)
+	}
+	return list
+}
+
+func (l *Loop) add(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
+}
+
+func (l *Loop) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+}
+
+// Wrap returns a connection for net/http, in which the loop has the first look at
+// every request. raw is a TCP connection, or one of TLS as Secure makes it.
+func (l *Loop) Wrap(raw net.Conn) net.Conn {
+	c := newConn(l, raw)
+	l.add(c)
+	if t, ok := raw.(*secure); ok {
+		c.held = t.held
+		return &secureConn{conn: c, secure: t}
+	}
+	return c
+}
