@@ -216,7 +216,7 @@ func (c *control) total(node string) (sum metadata.Counter, views int64) {
 
 // eventually waits until ok holds, looking again whenever the control plane
 // changes and every few milliseconds besides.
-func (c *control) eventually(t *testing.T, what string, ok func() bool) {
+func (c *control) eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(15 * time.Second)
 	for !ok() {

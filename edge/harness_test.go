@@ -27,12 +27,12 @@ import (
 // world is an origin, the metadata role, and nodes in front of it, over real
 // sockets.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	control *control
 	origin  *origin
 }
 
-func newWorld(t *testing.T, visibility string) *world {
+func newWorld(t testing.TB, visibility string) *world {
 	t.Helper()
 	w := &world{t: t, control: newControl(), origin: newOrigin(t)}
 	b := media(visibility)
@@ -195,7 +195,7 @@ func asNode(header ...string) func(*http.Request) {
 	}
 }
 
-func wantBody(t *testing.T, what string, a answer, status int, result string, body []byte) {
+func wantBody(t testing.TB, what string, a answer, status int, result string, body []byte) {
 	t.Helper()
 	switch {
 	case a.err != nil:
@@ -220,7 +220,7 @@ func random(n int, seed uint64) []byte {
 }
 
 // newTier is a memory cache, large enough that nothing is evicted.
-func newTier(t *testing.T) cache.Tier {
+func newTier(t testing.TB) cache.Tier {
 	t.Helper()
 	tier, err := memory.New(memory.Config{HeadBytes: 16 << 20, SliceBytes: 128 << 20})
 	if err != nil {

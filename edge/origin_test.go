@@ -21,7 +21,7 @@ import (
 // origin speaks the hop protocol as an origin does, for node-signed requests
 // only, and can be told to fail. It counts what it is asked.
 type origin struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 	srv *httptest.Server
 
@@ -46,7 +46,7 @@ type object struct {
 	when    time.Time
 }
 
-func newOrigin(t *testing.T) *origin {
+func newOrigin(t testing.TB) *origin {
 	o := &origin{now: time.Now, t: t, objects: map[string]*object{}, dropped: map[string]*object{}}
 	v := &sigv4.Verifier{Now: func() time.Time { return o.now() }, Keys: func(_ context.Context, s sigv4.Scope) ([]byte, error) {
 		if s.AccessKey != hop.NodeAccessKey {

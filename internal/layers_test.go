@@ -20,11 +20,13 @@ var layers = map[string][]string{
 	"internal/hop":       {},
 	"internal/checksum":  {},
 	"internal/faultlink": {},
-	"internal/httpserve": {},
+	"internal/h1":        {},
+	"internal/httpserve": {"internal/h1"},
 	"internal/seal":      {},
 	"internal/sigv4":     {},
 	"internal/signedurl": {},
 	"internal/wan":       {},
+	"internal/edgebench": {"internal/sigv4"},
 	"internal/hitbench":  {"edge/cache", "edge/cache/memory", "edge/cache/policy"},
 
 	"metadata":                   {},
@@ -70,7 +72,7 @@ var layers = map[string][]string{
 	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/pull":            {"edge/cache", "edge/httpcache", "metadata"},
 	"edge/purge":           {"metadata"},
-	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
+	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }
 
 // confined are the libraries that one part alone may know; the rest sees them

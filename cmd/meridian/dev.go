@@ -214,7 +214,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 			err = errors.Join(err, add(newEdge(edgeConfig{
 				listener: listeners[tier.port+i], region: region, tier: tier.name, id: tier.name + "-" + region,
 				clusterSecret: dir.clusterSecret, metadata: []string{reachable(listeners[0].Addr())}, memory: tier.memory,
-				dial: o.dialer(region), log: o.log, to: log,
+				dial: o.dialer(region), log: o.log, to: log, stderr: p.stderr,
 			})))
 		}
 	}

@@ -3,11 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"meridian/edge"
@@ -27,10 +30,12 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
 		publicURL = s.flags.String("public-url", "", "`URL` under which clients reach it (default: --url)")
 		id        = s.flags.String("node-id", "", "`name` of this node, unique and kept over restarts (default: tier, region, host and port)")
+		hot       = s.flags.String("hot-path", "on", "`on` or off: answer plain hits ahead of net/http")
 		memory    = size(256 << 20)
 		policy    = s.flags.String("balance", "", "`way` to choose among upstreams: consistent-hash (default of edges), round-robin (of regional caches) or least-connections")
 		coop      = s.flags.Bool("cooperative", false, "ask the other edges of the region before its regional caches")
 		onDisk    = diskOptions{size: 16 << 30, headroom: disk.DefaultHeadroom}
+		secure    tlsOptions
 		api       []string
 		upstreams []string
 		cluster   clusterOptions
@@ -41,6 +46,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 	s.list(&api, "metadata", "`URLs` of the metadata role")
 	s.list(&upstreams, "upstream", "`URLs` to ask on a miss instead of the nodes that the metadata role names")
 	cluster.declare(s)
+	secure.declare(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
 		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check()); err != nil {
@@ -53,6 +59,8 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 			return usagef("--tier is edge or regional, not %q", *tier)
 		case len(api) == 0:
 			return usagef("--metadata is missing: the URL of the metadata role")
+		case *hot != "on" && *hot != "off":
+			return usagef("--hot-path is on or off, not %q", *hot)
 		case *coop && *tier != metadata.TierEdge:
 			return usagef("--cooperative is for edges: regional caches ask origins only")
 		}
@@ -67,6 +75,10 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
+		tls, err := secure.config(to)
+		if err != nil {
+			return err
+		}
 		listener, err := listen(ctx, *address)
 		if err != nil {
 			return err
@@ -77,6 +89,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory, disk: onDisk,
 			balance: chosen, cooperative: *coop,
 			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
+			tls: tls, cold: *hot == "off", stderr: p.stderr,
 		})
 		if err != nil {
 			return errors.Join(err, listener.Close())
@@ -101,11 +114,18 @@ type edgeConfig struct {
 	dial           wan.DialFunc
 	log            logOptions
 	to             *slog.Logger
+	tls            *tls.Config // nil: plain HTTP
+	cold           bool        // without the hot path
+	stderr         io.Writer   // to which access lines go
 }
 
 // newEdge puts together a cache node of either tier.
 func newEdge(c edgeConfig) (service, error) {
-	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
+	scheme := "http"
+	if c.tls != nil {
+		scheme = "https"
+	}
+	c.url = cmp.Or(c.url, scheme+strings.TrimPrefix(reachable(c.listener.Addr()), "http"))
 	c.publicURL = cmp.Or(c.publicURL, c.url)
 	if c.id == "" {
 		host, err := os.Hostname()
@@ -137,16 +157,31 @@ func newEdge(c edgeConfig) (service, error) {
 	if err != nil {
 		return service{}, errors.Join(err, store.Close())
 	}
-	server := httpserve.New(c.listener, httpserve.Options{
+	lines := newAccessLines(c.stderr)
+	access, err := c.log.logger(lines)
+	if err != nil {
+		return service{}, errors.Join(err, store.Close())
+	}
+	access = access.With("region", c.region, "tier", c.tier, "node", c.id)
+	serving := httpserve.Options{
 		Name:    c.id,
-		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, node.Ready, node)),
+		Handler: httpserve.Access(access, c.log.access, httpserve.Ops(reg, node.Ready, node)),
 		Log:     log,
-	})
+		TLS:     c.tls,
+	}
+	if !c.cold && c.tier == metadata.TierEdge {
+		serving.Hot = node.Hot()
+		if c.log.access {
+			serving.HotLines = access
+		}
+	}
+	server := httpserve.New(c.listener, serving)
 	return service{
 		log:   log,
 		url:   c.publicURL,
 		ready: node.Ready,
 		units: []unit{
+			closer("lines of "+c.id, lines),
 			closer("cache of "+c.id, store),
 			{"node " + c.id, node.Run},
 			{server.Name(), server.Run},
