@@ -9,9 +9,11 @@ FUZZTIME ?= 20s
 BENCH    ?= .
 ARGS     ?=
 TRACES   ?=
+SECONDS  ?= 5
+ROUNDS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits e2e cache-tests clean
+.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits bench-edge e2e cache-tests clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +66,11 @@ bench: ## Go benchmarks, for benchstat (BENCH=regexp)
 bench-hits: ## hit ratios against LRU, S3-FIFO, GDSF, otter, Ristretto and MIN (TRACES=files)
 	@deploy/install.sh go
 	@$(GO) run ./internal/hitbench $(TRACES)
+
+bench-edge: ## an edge against nginx, Varnish, HAProxy and Traffic Server (SECONDS=5 each, ROUNDS=3)
+	@deploy/install.sh bench-edge
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/meridian ./cmd/meridian
+	@$(GO) run ./internal/edgebench -meridian bin/meridian -each $(SECONDS)s -rounds $(ROUNDS)
 
 e2e: ## only the tests that start all of Meridian
 	@deploy/install.sh test

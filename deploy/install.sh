@@ -65,6 +65,21 @@ need_tools() {
 	apt $missing
 }
 
+# need_peers installs the caches that an edge is measured against, and wrk. None
+# of them is left running: the benchmark starts its own.
+need_peers() {
+	missing=
+	for pair in wrk:wrk nginx:nginx varnishd:varnish haproxy:haproxy traffic_server:trafficserver taskset:util-linux; do
+		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+	done
+	[ -n "$missing" ] || return 0
+	# shellcheck disable=SC2086
+	apt $missing
+	for service in $missing; do
+		if command -v systemctl >/dev/null 2>&1; then as_root systemctl disable --now "$service" >/dev/null 2>&1 || true; fi
+	done
+}
+
 # has_node reports whether Node is new enough to build the console.
 has_node() {
 	command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 &&
@@ -143,6 +158,7 @@ where_lint() {
 case "${1:-}" in
 go) need_go ;;
 dev) need_go; need_postgres ;;
+bench-edge) need_go; need_postgres; need_peers ;;
 test) need_go; need_postgres; need_tools; need_minio; need_tus_client ;;
 lint)
 	need_go
@@ -154,5 +170,5 @@ where-lint) where_lint "$2" ;;
 console) build_console ;;
 console-check) if node_parts; then cd console && npm run --silent check; fi ;;
 console-test) if node_parts; then cd console && npm run --silent check && npm run --silent test; fi ;;
-*) die "usage: deploy/install.sh go | dev | test | lint VERSION | console" ;;
+*) die "usage: deploy/install.sh go | dev | bench-edge | test | lint VERSION | console" ;;
 esac
