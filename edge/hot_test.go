@@ -522,7 +522,7 @@ func TestShutdownLetsAHotAnswerFinish(t *testing.T) {
 func TestSlowClientsOfTheHotPath(t *testing.T) {
 	t.Parallel()
 	_, n := hotWorld(t)
-	f := serveNode(t, n.node, true, func(o *httpserve.Options) { o.SlowClient = 300 * time.Millisecond })
+	f := serveNode(t, n.node, true, func(o *httpserve.Options) { o.SlowClient = time.Second })
 	slow, stuck := f.dial(), f.dial()
 	for _, c := range []net.Conn{slow, stuck} {
 		_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
@@ -530,14 +530,14 @@ func TestSlowClientsOfTheHotPath(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	total, piece := 0, make([]byte, 512<<10)
+	total, piece := 0, make([]byte, 256<<10)
 	for total < 4*(2*mib+77) {
 		k, err := io.ReadFull(slow, piece[:min(len(piece), 4*(2*mib+77)-total)])
 		total += k
 		if err != nil {
 			t.Fatalf("slow client cut after %d bytes: %v", total, err)
 		}
-		time.Sleep(40 * time.Millisecond)
+		time.Sleep(60 * time.Millisecond)
 	}
 	// The one that is stuck has had its time: what it finds is what the sockets
 	// hold, and then the end.
