@@ -17,7 +17,8 @@ const (
 	NodeServing  = ""
 	NodeDraining = "draining" // about to stop: nobody new should come
 	// NodeImpaired: the upstreams of its own region fail, so that what it does
-	// not hold comes from afar, or not at all.
+	// not hold comes from afar, or not at all. Of an origin: its store cannot be
+	// reached; it reads from other regions, and new uploads are sent there.
 	NodeImpaired = "impaired"
 )
 

@@ -21,6 +21,7 @@ import (
 	"meridian/metadata/postgres"
 	"meridian/metadata/tally"
 	"meridian/origin"
+	"meridian/origin/blob"
 	"meridian/origin/peer"
 	"meridian/origin/replicate"
 	"meridian/origin/s3api"
@@ -163,8 +164,15 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 		BlobBase: "s3://" + c.blobs.bucketOf(c.region) + "/", Version: version, Started: time.Now().UTC(),
 	}
 	var heard atomic.Pointer[time.Time] // of the catalogue
+	watched, watch := blobs.(blob.Watched)
 	pusher := &tally.Pusher{
-		Nodes: c.store, Tally: count.tally, Node: func() metadata.Node { return node }, Now: time.Now, Log: log,
+		Nodes: c.store, Tally: count.tally, Node: func() metadata.Node {
+			node := node
+			if watch && !watched.Reachable() {
+				node.State = metadata.NodeImpaired
+			}
+			return node
+		}, Now: time.Now, Log: log,
 		Accepted: func(_ metadata.PushReply, sent time.Time) { heard.Store(&sent) },
 	}
 	ready := func() error {
@@ -189,6 +197,13 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	replicator := replicate.New(replicate.Options{
 		Region: c.region, Store: blobs, Catalog: c.store, Source: objects, Holder: node.Boot, Log: log, Registry: reg, Parallel: c.copies,
 	})
+	watcher := unit{"watch over the store of " + c.region, func(ctx context.Context) error {
+		if !watch {
+			<-ctx.Done()
+			return nil
+		}
+		return watched.Watch(ctx)
+	}}
 	return service{
 		log:   log,
 		url:   c.url,
@@ -200,6 +215,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 		},
 		units: []unit{
 			closer("blobs of "+c.region, blobs),
+			watcher,
 			{"node list of " + c.region, nodes.Run},
 			{"distances from " + c.region, distances.Run},
 			{"copies to " + c.region, replicator.Run},

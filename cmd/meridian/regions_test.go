@@ -266,6 +266,53 @@ func (c *cluster) wantEverywhere(all ...written) {
 	}
 }
 
+// state is what a node says of itself.
+func (c *cluster) state(id string) string {
+	c.t.Helper()
+	var list struct{ Nodes []metadata.Node }
+	c.ask(http.MethodGet, "/v1/nodes", "", &list)
+	i := slices.IndexFunc(list.Nodes, func(n metadata.Node) bool { return n.ID == id && n.Live })
+	if i < 0 {
+		c.t.Fatalf("%s is not live", id)
+	}
+	return list.Nodes[i].State
+}
+
+// presigned begins an upload in one request for a client in a region, and
+// returns the region that is to take it.
+func (c *cluster) presigned(client string) string {
+	c.t.Helper()
+	var u struct{ Region string }
+	c.ask(http.MethodPost, "/v1/uploads", `{"bucket":"shared","key":"new","size":5,"region":"`+client+`"}`, &u)
+	return u.Region
+}
+
+// resumable begins an upload by tus for a client in a region, and returns the
+// region that has taken it; none if it was refused.
+func (c *cluster) resumable(client string) string {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.apiURL+"/v1/tus/", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Authorization": "Bearer " + c.cred.accessKey + ":" + c.cred.secretKey, "Tus-Resumable": "1.0.0", "Upload-Length": "5",
+		"Upload-Metadata": "bucket c2hhcmVk,key bmV3", "X-Meridian-Client-Region": client,
+	} {
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		body, _ := io.ReadAll(resp.Body)
+		c.t.Errorf("POST /v1/tus/: %s %s", resp.Status, body)
+	}
+	return resp.Header.Get("X-Meridian-Region")
+}
+
 // TestARegionMayDieAndComesBack: three regions on three MinIO servers. What is
 // put in one is read in all and copied to all; with the MinIO of one killed, and
 // then the origin of another stopped, everything is still read everywhere,
@@ -311,6 +358,16 @@ func TestARegionMayDieAndComesBack(t *testing.T) {
 
 	// The store of Asia dies. Its S3 endpoint, its caches and edges read on.
 	c.buckets["asia"].Stop(t)
+	if region := c.resumable("asia"); region == "asia" || region == "" {
+		t.Errorf("a new resumable upload is sent to %q", region) // whether the store is known to be dead by now or not
+	}
+	eventually(t, 20*time.Second, "the API tells that the origin of Asia is impaired", func() bool { return c.state("origin-asia") == metadata.NodeImpaired })
+	if region := c.presigned("asia"); region == "asia" {
+		t.Error("a presigned upload is sent to a store that is known to be dead")
+	}
+	if a := get(t, c.origins["asia"].url+"/readyz"); a.status != http.StatusOK {
+		t.Errorf("an origin that reads from elsewhere is not ready: %d %s", a.status, a.body)
+	}
 	var second []written
 	for i := range objects {
 		second = append(second, c.put(devRegions[i%2], fmt.Sprintf("second/%d", i), body(1+i*10_000)))
@@ -347,6 +404,10 @@ func TestARegionMayDieAndComesBack(t *testing.T) {
 
 	c.buckets["asia"].Start(t)
 	c.startOrigin("europe")
+	eventually(t, 20*time.Second, "the origin of Asia is sound again", func() bool { return c.state("origin-asia") == metadata.NodeServing })
+	if region := c.presigned("asia"); region != "asia" {
+		t.Errorf("a presigned upload is sent to %s, with the store of Asia back", region)
+	}
 	c.drained()
 	c.wantEverywhere(append(slices.Concat(all, second), last)...)
 }

@@ -104,7 +104,7 @@ func problemKinds() []problemKind {
 		{errIncomplete, http.StatusConflict, "upload-incomplete", "Upload is not complete"},
 		{errDiffers, http.StatusUnprocessableEntity, "upload-differs", "What arrived is not what was announced"},
 		{errComplete, http.StatusConflict, "upload-complete", "Upload is complete"},
-		{presign.ErrUnavailable, http.StatusServiceUnavailable, "origin-unavailable", "Origin cannot be reached"},
+		{presign.ErrUnavailable, http.StatusServiceUnavailable, "origin-unavailable", "Origin is unavailable"},
 		{errNotMedia, http.StatusUnprocessableEntity, "not-media", "Neither photo nor video"},
 		{errNoSuchRegion, http.StatusNotFound, "no-such-region", "No such region"},
 		{errBody, http.StatusBadRequest, "incomplete-body", "Request body could not be read"},

@@ -381,7 +381,7 @@ func (c *call) beginUpload(t *ticket, b *metadata.Bucket, region string) error {
 }
 
 // originsNear are the live origins in regions that take uploads to the bucket, the
-// given region first.
+// given region first, and those last whose store cannot be reached.
 func (c *call) originsNear(b *metadata.Bucket, region string) ([]metadata.Node, error) {
 	nodes, err := c.store.ListNodes(c.ctx())
 	if err != nil {

@@ -331,6 +331,30 @@ func TestUploadRefused(t *testing.T) {
 	w.do(http.StatusNotFound, metadata.RoleReadWrite, http.MethodGet, "/v1/uploads/"+string(tampered), "")
 }
 
+// One whose store cannot be reached is the last to be sent bytes.
+func TestUploadAvoidsAnImpairedOrigin(t *testing.T) {
+	t.Parallel()
+	w := newUploadWorld(t)
+	near, far := someNode("origin-asia", metadata.TierOrigin, "asia"), someNode("origin-europe", metadata.TierOrigin, "europe")
+	near.State = metadata.NodeImpaired
+	for _, n := range []*metadata.Node{&near, &far} {
+		n.URL, n.PublicURL = w.origin.URL, w.origin.URL
+	}
+	w.nodes(near, far)
+	if u := w.begin(http.StatusCreated, `"key":"small","size":5`); u.Region != "europe" || u.Method != methodPut {
+		t.Errorf("upload %+v, want it in europe", u)
+	}
+	if _, err := w.catalog.UpdateBucket(t.Context(), "films", func(b *metadata.Bucket) error {
+		b.Placement = metadata.Placement{"asia"}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if u := w.begin(http.StatusCreated, `"key":"small","size":5`); u.Region != "asia" {
+		t.Errorf("upload %+v, want it in asia, the one region it may go to", u)
+	}
+}
+
 // Where the nearest origin does not answer, the next takes the upload.
 func TestUploadFindsAnOriginThatAnswers(t *testing.T) {
 	t.Parallel()

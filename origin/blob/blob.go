@@ -23,6 +23,9 @@ var (
 	ErrNoPart   = errors.New("no such blob part")
 	// ErrNoSpace refuses a write for which there is no room.
 	ErrNoSpace = errors.New("no space left for blobs")
+	// ErrUnavailable says that the store cannot be reached, or fails for
+	// everybody, and still did when it was asked again. It may pass.
+	ErrUnavailable = errors.New("the store cannot be reached")
 	// ErrCorrupt says that a blob's bytes are not those that were written.
 	ErrCorrupt = errors.New("blob is corrupt")
 )
@@ -89,6 +92,15 @@ type Upload struct {
 	ID    string
 	Key   string
 	Begun time.Time
+}
+
+// Watched is a Store on a server of its own, which may fail while we go on.
+type Watched interface {
+	// Reachable reports whether the store answered when it was last asked.
+	Reachable() bool
+	// Watch asks a store that nobody uses, or that did not answer, every few
+	// seconds until ctx ends, so that Reachable is true to the moment.
+	Watch(ctx context.Context) error
 }
 
 // Verifier is a Store that can compare a blob with a checksum of its own.

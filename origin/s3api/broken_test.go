@@ -6,14 +6,19 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 
 	"meridian/metadata"
 	"meridian/metadata/postgres"
 	"meridian/origin"
 	"meridian/origin/blob"
+	"meridian/origin/blob/bucket"
 	"meridian/origin/blob/disk"
+	"meridian/origin/blob/minio"
+	"meridian/origin/blob/miniotest"
 	"meridian/origin/s3api"
+	"meridian/upload"
 )
 
 // shortStore loses the end of every blob that it reads.
@@ -72,4 +77,44 @@ func TestMissingBlob(t *testing.T) {
 	if r.status/100 != 5 || r.header.Get("ETag") != "" || r.header.Get("X-Amz-Meta-Secret") != "" || r.header.Get("Content-Type") != "application/xml" {
 		t.Errorf("%d %v", r.status, r.header)
 	}
+}
+
+// A store that is down is no fault of ours or the client's: it is told in words,
+// and when to come again.
+func TestAStoreThatIsDown(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	server := miniotest.New(t)
+	store, err := minio.Open(t.Context(), bucket.Config{
+		Endpoint: server.URL, Bucket: server.Bucket(), AccessKey: miniotest.AccessKey, SecretKey: miniotest.SecretKey,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(o *s3api.Options) {
+		o.Objects = origin.New(origin.Options{Region: region, Store: store, Catalog: o.Catalog.(*postgres.Store), Log: log})
+		o.Uploads = upload.New(upload.Options{Region: region, Store: store, Catalog: o.Catalog.(*postgres.Store), Log: log})
+	})
+	w.must("PUT", "/bkt", nil)
+	w.must("PUT", "/bkt/key", pattern(1000))
+	server.Stop(t)
+	for _, c := range []struct {
+		method, path string
+		body         []byte
+		says         string
+	}{
+		{"PUT", "/bkt/small", pattern(1000), "The store of this region cannot be reached"},
+		{"PUT", "/bkt/large", pattern(3 << 20), "The store of this region cannot be reached"},
+		{"POST", "/bkt/parts?uploads", nil, "The store of this region cannot be reached"},
+		{"GET", "/bkt/key", nil, "No region that holds the object can be reached"},
+	} {
+		r := w.refused(root, http.StatusServiceUnavailable, "ServiceUnavailable", c.method, c.path, c.body)
+		if !strings.Contains(string(r.body), c.says) || r.header.Get("Retry-After") == "" {
+			t.Errorf("%s %s: Retry-After %q, %s", c.method, c.path, r.header.Get("Retry-After"), r.body)
+		}
+	}
+	w.must("HEAD", "/bkt/key", nil)
+	server.Start(t)
+	w.must("PUT", "/bkt/small", pattern(1000))
+	w.must("GET", "/bkt/key", nil)
 }

@@ -77,7 +77,8 @@ var sentinels = []struct {
 	{metadata.ErrPrecondition, errPreconditionFailed, ""},
 	{metadata.ErrResidency, errIllegalLocationConstraint, "The bucket's residency forbids this region. Write to the S3 endpoint of a region that it allows."},
 
-	{origin.ErrUnavailable, errServiceUnavailable, ""},
+	{origin.ErrUnavailable, errServiceUnavailable, "No region that holds the object can be reached at the moment. Try again."},
+	{blob.ErrUnavailable, errServiceUnavailable, "The store of this region cannot be reached at the moment. Try again, or write to the S3 endpoint of another region."},
 	{upload.ErrWrongRegion, errIllegalLocationConstraint, ""},
 	{upload.ErrPartOrder, errInvalidPartOrder, ""},
 	{upload.ErrPartTooSmall, errEntityTooSmall, ""},

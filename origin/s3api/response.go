@@ -135,6 +135,9 @@ func (w *response) fail(r *http.Request, status int, f *failure, requestID strin
 		w.WriteHeader(status)
 		return
 	}
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
 	if r.Method == http.MethodHead {
 		h.Set("Content-Type", "application/xml")
 		w.WriteHeader(status)

@@ -66,8 +66,9 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.Code + ": " + e.Message }
 
-// ErrUnavailable says that the origin could not be asked, or not answer.
-var ErrUnavailable = errors.New("the origin cannot be reached")
+// ErrUnavailable says that the origin could not be asked, or that it, or its
+// store, fails.
+var ErrUnavailable = errors.New("the origin cannot take it now")
 
 // Client asks origins and signs for them. Its methods may run at once.
 type Client struct {
@@ -215,7 +216,7 @@ func told(what string, err error) error {
 	}
 	var answer *smithyhttp.ResponseError
 	if errors.As(err, &answer) && answer.HTTPStatusCode() >= http.StatusInternalServerError {
-		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+		return fmt.Errorf("%s: %w: %s: %s", what, ErrUnavailable, api.ErrorCode(), api.ErrorMessage())
 	}
 	return &RefusedError{Code: api.ErrorCode(), Message: api.ErrorMessage()}
 }

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"meridian/internal/hop"
@@ -132,7 +133,8 @@ func (r *Relay) Serve(w http.ResponseWriter, req *http.Request, user string, adm
 
 type targetsKey struct{}
 
-// targets are the URLs of the origins that may answer, best first.
+// targets are the URLs of the origins that may answer, best first, and those
+// whose store cannot be reached after all that are sound.
 func (r *Relay) targets(req *http.Request, id string) ([]string, error) {
 	nodes, err := r.Nodes(req.Context())
 	if err != nil {
@@ -148,11 +150,13 @@ func (r *Relay) targets(req *http.Request, id string) ([]string, error) {
 	} else if regions, err = r.regions(req, nodes); err != nil {
 		return nil, err
 	}
-	var live, silent []string
+	var live, impaired, silent []string
 	for _, region := range regions {
 		for _, n := range nodes {
 			switch {
 			case n.Tier != metadata.TierOrigin || n.Region != region:
+			case n.Live && n.State == metadata.NodeImpaired:
+				impaired = append(impaired, n.URL)
 			case n.Live:
 				live = append(live, n.URL)
 			default:
@@ -160,6 +164,7 @@ func (r *Relay) targets(req *http.Request, id string) ([]string, error) {
 			}
 		}
 	}
+	live = append(live, impaired...)
 	if id != "" { // one that just fell silent is still worth a try
 		live = append(live, silent...)
 	}
@@ -200,18 +205,25 @@ func (r *Relay) regions(req *http.Request, nodes []metadata.Node) ([]string, err
 }
 
 // RoundTrip asks the first target that can be reached. Once a connection stands
-// the request is that origin's.
+// the request is that origin's; but a new upload that it cannot take now is the
+// next one's, as long as no byte of it was read.
 func (r *Relay) RoundTrip(req *http.Request) (*http.Response, error) {
 	targets, _ := req.Context().Value(targetsKey{}).([]string)
-	body := req.Body
-	if body != nil {
-		defer body.Close()
+	id, _ := UploadID(req.URL.Path)
+	creation := req.Method == http.MethodPost && id == ""
+	if req.Body != nil {
+		defer req.Body.Close()
 	}
 	var errs []error
-	for _, target := range targets {
+	for i, target := range targets {
 		out := req.Clone(req.Context())
-		if body != nil {
-			out.Body = io.NopCloser(body)
+		var lent *loan
+		if req.Body != nil {
+			lent = &loan{body: req.Body}
+			out.Body = lent
+			if creation {
+				out.Header.Set("Expect", "100-continue") // who refuses does so before it is sent
+			}
 		}
 		u, err := url.Parse(target)
 		if err != nil {
@@ -223,6 +235,11 @@ func (r *Relay) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.signer.Sign(out, sigv4.UnsignedPayload, r.Now())
 		resp, err := r.Transport.RoundTrip(out)
 		if err == nil {
+			if creation && resp.StatusCode == http.StatusServiceUnavailable && i+1 < len(targets) && lent.end() {
+				_ = resp.Body.Close() // the next one's answer counts
+				r.Log.WarnContext(req.Context(), "an origin cannot take a new upload; asking the next", "origin", target)
+				continue
+			}
 			return resp, nil
 		}
 		errs = append(errs, err)
@@ -232,6 +249,41 @@ func (r *Relay) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// loan is a request's body in the hands of one target. It is not closed with it.
+type loan struct {
+	body  io.Reader
+	mu    sync.Mutex
+	began bool
+	ended bool
+}
+
+// Read reads on, until the loan ends.
+func (l *loan) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	l.began = true
+	l.mu.Unlock()
+	return l.body.Read(p)
+}
+
+// Close does nothing.
+func (l *loan) Close() error { return nil }
+
+// end takes the body back if none of it was read, and reports whether it was so.
+// There may be no body at all.
+func (l *loan) end() bool {
+	if l == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = !l.began
+	return l.ended
 }
 
 // fail answers what did not reach an origin.

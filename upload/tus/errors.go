@@ -35,6 +35,7 @@ var errorKinds = []struct {
 	name   string
 	detail string // the error's own text where it is empty
 }{
+	{blob.ErrUnavailable, http.StatusServiceUnavailable, "store-unavailable", "the store of the region that takes this upload cannot be reached at the moment; go on from the offset that HEAD tells, or begin anew in another region"},
 	{metadata.ErrNoSuchUpload, http.StatusNotFound, "no-such-upload", "there is no such upload; it may have expired"},
 	{metadata.ErrNotHeld, http.StatusLocked, "upload-locked", "another request has taken over this upload; ask for its offset by HEAD"},
 	{metadata.ErrNoSuchBucket, http.StatusNotFound, "no-such-bucket", ""},

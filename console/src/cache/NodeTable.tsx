@@ -87,7 +87,7 @@ function NodeRow({ node: n, figures }: Row) {
       <td data-label="Tier">
         <span className={`tier-key ${n.tier}`}>{tierNames[n.tier]}</span>
       </td>
-      <td data-label="State">{n.live ? <Badge tone="good">live</Badge> : <Badge tone="danger">heard {ago(n.last_seen)}</Badge>}</td>
+      <td data-label="State">{n.live ? <Badge tone={n.state ? 'warn' : 'good'}>{n.state ?? 'live'}</Badge> : <Badge tone="danger">heard {ago(n.last_seen)}</Badge>}</td>
       <td className="num" data-label="Requests">
         <data value={figures?.requests ?? 0} data-figure="requests">
           {number(figures?.requests ?? 0)}

@@ -72,7 +72,7 @@ function RegionCard({ region, nodes }: { region: Region; nodes: ClusterNode[] })
                 <div className="what">
                   <div className="row spread">
                     <span className="truncate">{tierNames[tier]}</span>
-                    <span className="small faint tabular nowrap">{n.live ? `up ${ago(n.started).replace(' ago', '')}` : `silent, heard ${ago(n.last_seen)}`}</span>
+                    <span className="small faint tabular nowrap">{n.live ? `${n.state ? `${n.state}, ` : ''}up ${ago(n.started).replace(' ago', '')}` : `silent, heard ${ago(n.last_seen)}`}</span>
                   </div>
                   <div className="small muted mono break">{n.public_url || n.url}</div>
                 </div>

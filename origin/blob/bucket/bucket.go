@@ -184,11 +184,13 @@ type Store struct {
 	can    abilities
 	budget budget
 	writes claims
+	health health
 }
 
 var (
 	_ blob.Store    = (*Store)(nil)
 	_ blob.Verifier = (*Store)(nil)
+	_ blob.Watched  = (*Store)(nil)
 )
 
 // Open makes the bucket where it is missing, and tries out what the server can.
@@ -205,6 +207,7 @@ func Open(ctx context.Context, client Client, c Config) (*Store, error) {
 	if err := s.start(ctx, c); err != nil {
 		return nil, fmt.Errorf("store in bucket %s: %w", c.Bucket, err)
 	}
+	s.succeeded()
 	return s, nil
 }
 

@@ -358,6 +358,66 @@ func TestVerifyFindsOtherBytes(t *testing.T) {
 	}
 }
 
+// TestAServerThatIsDown asks both clients for everything while nobody listens.
+func TestAServerThatIsDown(t *testing.T) {
+	t.Parallel()
+	server := miniotest.New(t)
+	stores := map[string]*bucket.Store{}
+	uploads := map[string]string{}
+	for name, open := range clients {
+		var err error
+		if stores[name], err = open(t.Context(), config(server)); err != nil {
+			t.Fatal(err)
+		}
+		if uploads[name], err = stores[name].Begin(t.Context(), "b/up", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Stop(t)
+	large := content(11, 2<<20)
+	for name, s := range stores {
+		if !s.Reachable() {
+			t.Errorf("%s: unreachable before anything failed", name)
+		}
+		for what, do := range map[string]func() error{
+			"stat":      func() error { _, err := s.Stat(t.Context(), "b/k"); return err },
+			"open":      func() error { _, err := s.Open(t.Context(), "b/k", 0, -1); return err },
+			"put":       func() error { _, err := s.Put(t.Context(), "b/k", 5, strings.NewReader("hello"), nil); return err },
+			"put large": func() error { _, err := s.Put(t.Context(), "b/l", 2<<20, bytes.NewReader(large), nil); return err },
+			"begin":     func() error { _, err := s.Begin(t.Context(), "b/k", nil); return err },
+			"part": func() error {
+				_, err := s.PutPart(t.Context(), uploads[name], 1, 2<<20, bytes.NewReader(large))
+				return err
+			},
+			"delete": func() error { return s.Delete(t.Context(), "b/k") },
+			"list": func() error {
+				for _, err := range s.List(t.Context(), "") {
+					return err
+				}
+				return nil
+			},
+		} {
+			if err := do(); !errors.Is(err, blob.ErrUnavailable) {
+				t.Errorf("%s, %s: %v, want %v", name, what, err, blob.ErrUnavailable)
+			}
+		}
+		if s.Reachable() {
+			t.Errorf("%s: reachable", name)
+		}
+		// What the caller does wrong is no fault of the server.
+		broken := errors.New("the line is dead")
+		if _, err := s.Put(t.Context(), "b/k", 5, failing{broken}, nil); !errors.Is(err, broken) || errors.Is(err, blob.ErrUnavailable) {
+			t.Errorf("%s: a reader that fails: %v", name, err)
+		}
+	}
+	server.Start(t)
+	for name, s := range stores {
+		if _, err := s.Stat(t.Context(), "b/k"); !errors.Is(err, fs.ErrNotExist) || !s.Reachable() {
+			t.Errorf("%s: after a restart: %v, reachable %t", name, err, s.Reachable())
+		}
+	}
+}
+
 // TestAServerThatComesBack stops a server with an upload in progress.
 func TestAServerThatComesBack(t *testing.T) {
 	t.Parallel()

@@ -203,7 +203,7 @@ func (s *Store) Uploads(ctx context.Context, before time.Time) iter.Seq2[blob.Up
 	return func(yield func(blob.Upload, error) bool) {
 		for u, err := range s.client.Uploads(ctx) {
 			if err != nil {
-				yield(blob.Upload{}, fmt.Errorf("list uploads: %w", err))
+				yield(blob.Upload{}, fmt.Errorf("list uploads: %w", s.failed(ctx, err)))
 				return
 			}
 			if blob.CheckKey(u.Key) != nil || !u.Begun.Before(before) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +70,7 @@ func (h *hanging) Read(p []byte) (int, error) {
 func (h *hanging) Close() error { return nil }
 
 func mutely(m *mute) *Store {
-	s := &Store{client: m, can: abilities{checksums: true, conditions: true}}
+	s := &Store{client: m, can: abilities{checksums: true, conditions: true}, log: slog.New(slog.DiscardHandler)}
 	s.budget.left = fullBudget
 	return s
 }
@@ -229,6 +231,72 @@ func TestAStreamEndsOnlyWhereItsReaderEndsWell(t *testing.T) {
 			t.Errorf("%s: %q was sent, %v", name, sent.String(), err)
 		}
 	}
+}
+
+// TestAServerIsWatched looks after a server that nobody else asks, and leaves
+// alone one that answers others.
+func TestAServerIsWatched(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &changing{}
+		m.set(errors.New("connection refused"))
+		s := mutely(nil)
+		s.client = m
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Watch(ctx) }()
+		after := func(want bool, what string) {
+			t.Helper()
+			time.Sleep(watchEvery + time.Second/2)
+			synctest.Wait()
+			if s.Reachable() != want {
+				t.Errorf("%s: reachable %t", what, !want)
+			}
+		}
+		after(false, "nobody listens")
+		m.set(&Error{Status: 404, Code: "NoSuchKey", Err: errors.New("nothing there")})
+		after(true, "the object is missing")
+		m.set(&Error{Status: 503, Code: "XMinioServerNotInitialized", Err: errors.New("starting")})
+		after(false, "the server starts")
+		m.set(&Error{Status: 403, Code: "AccessDenied", Err: errors.New("no")})
+		after(true, "the server refuses")
+		m.set(nil) // no answer at all
+		time.Sleep(glance)
+		after(false, "it hangs")
+		m.set(&Error{Status: 404, Err: errors.New("nothing there")})
+		time.Sleep(glance)
+		asked := m.asked.Load()
+		for range 10 {
+			s.succeeded()
+			time.Sleep(watchEvery / 2)
+		}
+		if m.asked.Load() > asked+1 {
+			t.Errorf("%d questions to a server that answers others", m.asked.Load()-asked)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// changing is a server whose answer to HEAD changes while it is asked; with a nil
+// error it does not answer.
+type changing struct {
+	Client
+	err   atomic.Pointer[error]
+	asked atomic.Int64
+}
+
+func (c *changing) set(err error) { c.err.Store(&err) }
+
+func (c *changing) Head(ctx context.Context, _ string) (Object, error) {
+	c.asked.Add(1)
+	if err := *c.err.Load(); err != nil {
+		return Object{}, err
+	}
+	<-ctx.Done()
+	return Object{}, ctx.Err()
 }
 
 type failing struct{ error }

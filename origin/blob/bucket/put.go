@@ -189,10 +189,10 @@ func (s *Store) send(ctx context.Context, r io.Reader, size int64, open bool, do
 		case err == nil && st.wrongETag(etag):
 			return st, fmt.Errorf("%w: the server stored other bytes than were sent", blob.ErrCorrupt)
 		case err == nil:
-			s.budget.earn()
+			s.succeeded()
 			return st, nil
 		case st.began || ctx.Err() != nil || !retryable(err) || try+1 == maxTries || !s.budget.spend():
-			return st, err
+			return st, s.failed(ctx, err)
 		}
 		if err := pause(ctx, try); err != nil {
 			return st, err

@@ -57,7 +57,7 @@ func (b *body) open() error {
 		r, err := b.store.client.Get(b.own, b.key, b.byteRange())
 		b.patron.rest()
 		if err == nil {
-			b.store.budget.earn()
+			b.store.succeeded()
 			b.patron.limit, b.r = stall, r
 			return nil
 		}
@@ -76,7 +76,7 @@ func (b *body) open() error {
 // again is nil, after a while, if it is worth to try once more after err.
 func (b *body) again(err error) error {
 	if b.ctx.Err() != nil || !retryable(err) || b.tries+1 >= maxTries || !b.store.budget.spend() {
-		return err
+		return b.store.failed(b.ctx, err)
 	}
 	b.tries++
 	return pause(b.ctx, b.tries-1)
@@ -246,7 +246,7 @@ func (s *Store) List(ctx context.Context, after string) iter.Seq2[blob.Info, err
 				return
 			}
 			if ctx.Err() != nil || !retryable(failed) || try+1 == maxTries || !s.budget.spend() || pause(ctx, try) != nil {
-				yield(blob.Info{}, fmt.Errorf("list blobs: %w", known(failed)))
+				yield(blob.Info{}, fmt.Errorf("list blobs: %w", known(s.failed(ctx, failed))))
 				return
 			}
 		}

@@ -68,11 +68,11 @@ func (s *Store) retryWithin(ctx context.Context, limit time.Duration, do func(ct
 	for try := 0; ; try++ {
 		err := within(ctx, limit, func(ctx context.Context) error { return do(ctx, try) })
 		if err == nil {
-			s.budget.earn()
+			s.succeeded()
 			return nil
 		}
 		if ctx.Err() != nil || !retryable(err) || try+1 == maxTries || !s.budget.spend() {
-			return err
+			return s.failed(ctx, err)
 		}
 		if err := pause(ctx, try); err != nil {
 			return err
