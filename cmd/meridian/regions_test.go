@@ -146,7 +146,7 @@ func startCluster(t *testing.T) *cluster {
 		for _, tier := range []string{metadata.TierRegional, metadata.TierEdge} {
 			c.edges[region] = c.serve(newEdge(edgeConfig{
 				listener: c.listen("127.0.0.1:0"), region: region, tier: tier, id: tier + "-" + region, clusterSecret: clusterSecret,
-				metadata: []string{c.apiURL}, memory: 32 << 20, dial: dial, to: c.log(),
+				metadata: []string{c.apiURL}, memory: 32 << 20, dial: dial, log: logOptions{format: "text"}, to: c.log(),
 			}))
 		}
 	}
