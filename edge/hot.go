@@ -30,7 +30,7 @@ func (n *Node) Hot() h1.Handler {
 	return &hot{n: n, table: newRenderings(n.cfg.Cache.Stats().Capacity)}
 }
 
-// hotSlices is how many slices of a body a client may keep from being freed.
+// hotSlices is how many slices of a body one client may keep from being freed.
 // Longer ones go slice by slice, which ServeHTTP does.
 const hotSlices = 4
 
@@ -119,6 +119,21 @@ func (h *hot) addBody(e *rendering, inline []byte, start, length int64, a *h1.An
 	if last-first >= hotSlices {
 		return false
 	}
+	// What slow clients keep alive is bounded for all of them together, as it is
+	// in source.
+	pinned := (last - first + 1) * cache.SliceSize
+	if !h.n.pins.TryAcquire(pinned) {
+		return false
+	}
+	if !h.addSlices(e, first, last, start, length, a) {
+		h.n.pins.Release(pinned)
+		return false
+	}
+	a.Pinned = pinned
+	return true
+}
+
+func (h *hot) addSlices(e *rendering, first, last, start, length int64, a *h1.Answer) bool {
 	for i := first; i <= last; i++ {
 		b := h.n.cachedSlice(context.Background(), e.object, &e.head, i)
 		if b == nil {
@@ -143,6 +158,7 @@ func (h *hot) Done(r *h1.Request, a *h1.Answer) {
 	e.requests.Inc()
 	e.bytes.Add(float64(a.Sent))
 	n.metrics.latency[tally.Hit].Observe(s.FirstByte.Seconds())
+	n.pins.Release(a.Pinned)
 	n.gate.leave()
 }
 

@@ -242,7 +242,7 @@ func (c *conn) answer() (bool, error) {
 		return false, io.EOF
 	}
 	c.newID()
-	c.ans.reset()
+	defer c.ans.reset() // an idle connection keeps no body alive
 	if !c.loop.opts.Handler.Answer(&c.req, &c.ans) {
 		if c.end(false) {
 			return false, io.EOF

@@ -63,8 +63,9 @@ type Answer struct {
 	Cache []byte
 	// FromStart says that the body is sent from its first byte on.
 	FromStart bool
-	// Entry is the Handler's own.
-	Entry any
+	// Entry and Pinned are the Handler's own.
+	Entry  any
+	Pinned int64
 
 	// Sent is how much of the body went out, and First when the first byte did.
 	Sent  int64
