@@ -57,19 +57,7 @@ func pendingRendition(m *metadata.Media) *metadata.Rendition {
 
 // remake queues the renditions that are still to be made, as refill does records.
 func (w *Worker) remake(ctx context.Context) error {
-	for {
-		err := w.eachRecord(ctx, metadata.MediaQuery{Rendition: metadata.RenditionPending}, func(m metadata.Media) (bool, error) {
-			return w.making.push(job{object: object{m.Bucket, m.Key}, id: m.ID, version: m.VersionID}), nil
-		})
-		if err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-w.making.empty:
-		}
-	}
+	return w.keepFull(ctx, w.making, metadata.MediaQuery{Rendition: metadata.RenditionPending})
 }
 
 // render makes the rendition of one record. Why it failed stands in the record

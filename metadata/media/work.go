@@ -18,9 +18,14 @@ const probeTimeout = time.Minute
 // refill queues the records that are still to be looked at: those that another
 // process left behind, and later those that found the queue full.
 func (w *Worker) refill(ctx context.Context) error {
+	return w.keepFull(ctx, w.queue, metadata.MediaQuery{State: metadata.MediaProcessing})
+}
+
+// keepFull queues the records that q selects, whenever the queue is empty.
+func (w *Worker) keepFull(ctx context.Context, into *queue, q metadata.MediaQuery) error {
 	for {
-		err := w.eachRecord(ctx, metadata.MediaQuery{State: metadata.MediaProcessing}, func(m metadata.Media) (bool, error) {
-			return w.queue.push(job{object: object{m.Bucket, m.Key}, id: m.ID, version: m.VersionID}), nil
+		err := w.eachRecord(ctx, q, func(m metadata.Media) (bool, error) {
+			return into.push(job{object: object{m.Bucket, m.Key}, id: m.ID, version: m.VersionID}), nil
 		})
 		if err != nil {
 			return err
@@ -28,7 +33,7 @@ func (w *Worker) refill(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-w.queue.empty:
+		case <-into.empty:
 		}
 	}
 }

@@ -18,23 +18,29 @@ import (
 	"meridian/upload/tus"
 )
 
+// startOver starts the origin of europe over a bucket of server.
+func (w *world) startOver(server *miniotest.Server) *node {
+	w.Helper()
+	store, err := minio.Open(w.Context(), bucket.Config{
+		Endpoint: server.URL, Bucket: server.Bucket(), AccessKey: miniotest.AccessKey, SecretKey: miniotest.SecretKey,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.stores["europe"] = store
+	return w.start("europe", "origin-europe", func(o *tus.Options) {
+		o.Uploads = upload.New(upload.Options{Region: "europe", Store: store, Catalog: w.catalog, Log: slog.New(slog.DiscardHandler)})
+		o.PartSize = 6 << 20
+	})
+}
+
 // TestOverAnS3Bucket uploads over connections that break into a store that takes
 // no part below 5 MiB but the last.
 func TestOverAnS3Bucket(t *testing.T) {
 	t.Parallel()
 	server := miniotest.Shared(t)
-	store, err := minio.Open(t.Context(), bucket.Config{
-		Endpoint: server.URL, Bucket: server.Bucket(), AccessKey: miniotest.AccessKey, SecretKey: miniotest.SecretKey,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := newWorld(t)
-	w.stores["europe"] = store
-	n := w.start("europe", "origin-europe", func(o *tus.Options) {
-		o.Uploads = upload.New(upload.Options{Region: "europe", Store: store, Catalog: w.catalog, Log: slog.New(slog.DiscardHandler)})
-		o.PartSize = 6 << 20
-	})
+	n := w.startOver(server)
 	random := rand.New(rand.NewPCG(5, 5))
 	for _, size := range []int{0, 100, 23<<20 + 5} {
 		key := strconv.Itoa(size)
@@ -58,18 +64,8 @@ func TestOverAnS3Bucket(t *testing.T) {
 func TestAStoreThatIsDown(t *testing.T) {
 	t.Parallel()
 	server := miniotest.New(t)
-	store, err := minio.Open(t.Context(), bucket.Config{
-		Endpoint: server.URL, Bucket: server.Bucket(), AccessKey: miniotest.AccessKey, SecretKey: miniotest.SecretKey,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := newWorld(t)
-	w.stores["europe"] = store
-	europe := w.start("europe", "origin-europe", func(o *tus.Options) {
-		o.Uploads = upload.New(upload.Options{Region: "europe", Store: store, Catalog: w.catalog, Log: slog.New(slog.DiscardHandler)})
-		o.PartSize = 6 << 20
-	})
+	europe := w.startOver(server)
 	w.start("asia", "origin-asia")
 	front := w.front("europe")
 	body := content(8, 3*partSize)
