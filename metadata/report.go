@@ -57,6 +57,33 @@ type Counter struct {
 	AnsweredRegional int64     `json:"answered_regional,omitempty"`
 	AnsweredOrigin   int64     `json:"answered_origin,omitempty"`
 	Latency          Histogram `json:"latency,omitempty"`
+	// Prefetch is what the node fetched ahead, and what became of it. It takes
+	// part in none of the sums above.
+	Prefetch Prefetch `json:"prefetch,omitzero"`
+}
+
+// Prefetch counts heads and slices that a node fetched before anybody asked for
+// them, since their region asks for them often. Each is counted when it was
+// fetched, and once more when its lot is known: won, when it was asked for, which
+// would have been a miss; wasted, when it left the cache without that. What is
+// neither waits in the cache.
+type Prefetch struct {
+	Fetched      int64 `json:"fetched"`
+	FetchedBytes int64 `json:"fetched_bytes"`
+	Won          int64 `json:"won"`
+	WonBytes     int64 `json:"won_bytes"`
+	Wasted       int64 `json:"wasted"`
+	WastedBytes  int64 `json:"wasted_bytes"`
+}
+
+// Add adds o to p.
+func (p *Prefetch) Add(o Prefetch) {
+	p.Fetched += o.Fetched
+	p.FetchedBytes += o.FetchedBytes
+	p.Won += o.Won
+	p.WonBytes += o.WonBytes
+	p.Wasted += o.Wasted
+	p.WastedBytes += o.WastedBytes
 }
 
 // Histogram counts times to the first byte in LatencyBuckets buckets whose
@@ -169,7 +196,7 @@ type Report struct {
 // ReportRow is one row: a tier, or a tier within a region, node, bucket or
 // class. Tiers lists edge, regional and origin, in this order and also where
 // they had no requests; the groups leave out tiers that have neither requests
-// nor a share.
+// nor a share nor fetched anything ahead.
 type ReportRow struct {
 	Tier   string `json:"tier"`
 	Region string `json:"region,omitempty"`
@@ -200,4 +227,5 @@ type Figures struct {
 		P50 float64 `json:"p50"`
 		P99 float64 `json:"p99"`
 	} `json:"latency_ms"`
+	Prefetch Prefetch `json:"prefetch"`
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -71,6 +73,28 @@ func printReport(out io.Writer, r metadata.Report) error {
 				g.name(row), row.Tier, row.Requests, row.Hits, row.Misses, row.Stale, row.Revalidated, row.Pass,
 				100*row.HitRatio, 100*row.ByteHitRatio, 100*row.Share, byteCount(row.Bytes), row.LatencyMS.P50, row.LatencyMS.P99)
 		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return printPrefetch(out, r)
+}
+
+// printPrefetch tells what was fetched ahead of requests, if anything was.
+func printPrefetch(out io.Writer, r metadata.Report) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	told := false
+	for _, row := range slices.Concat(r.Tiers, r.Regions, r.Nodes) {
+		p := row.Prefetch
+		if p == (metadata.Prefetch{}) {
+			continue
+		}
+		if !told {
+			told = true
+			fmt.Fprintf(w, "\nfetched ahead\ttier\tfetched\tbytes\twon\tbytes\twasted\tbytes\t\n")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%d\t%s\t\n", cmp.Or(row.Node, row.Region, "all"), row.Tier,
+			p.Fetched, byteCount(p.FetchedBytes), p.Won, byteCount(p.WonBytes), p.Wasted, byteCount(p.WastedBytes))
 	}
 	return w.Flush()
 }

@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ func Reports(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"AddsUp":        testReportAddsUp,
 		"Window":        testReportWindow,
 		"GroupsAsked":   testReportGroups,
+		"Prefetch":      testReportPrefetch,
 		"SharesAddUp":   testReportShares,
 		"LatencyTimes":  testReportLatency,
 		"Series":        testSeriesAddsUp,
@@ -245,5 +247,38 @@ func near(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > 1e-9 {
 		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+// What was fetched ahead is told also where nobody asked for anything.
+func testReportPrefetch(t *testing.T, s metadata.Store) {
+	asked := edgeCounter("photos", metadata.ClassPhoto)
+	asked.Prefetch = metadata.Prefetch{Fetched: 9, FetchedBytes: 900, Won: 4, WonBytes: 400, Wasted: 3, WastedBytes: 300}
+	quiet := counter("films", metadata.ClassVideo, 0)
+	quiet.Prefetch = metadata.Prefetch{Fetched: 1, FetchedBytes: 10}
+	n := node("edge-1", metadata.TierEdge, "europe")
+	push(t, s, metadata.Push{Node: n, Number: 1, Counters: []metadata.Counter{asked, quiet, quiet}})
+	push(t, s, metadata.Push{Node: n, Number: 2, Counters: []metadata.Counter{asked}})
+
+	r := report(t, s, metadata.ReportQuery{Window: 5 * time.Minute})
+	want := metadata.Prefetch{Fetched: 20, FetchedBytes: 1820, Won: 8, WonBytes: 800, Wasted: 6, WastedBytes: 600}
+	if got := r.Tiers[0]; got.Prefetch != want || got.Requests != 200 {
+		t.Errorf("edges: %+v, want %+v", got, want)
+	}
+	if r.Tiers[1].Prefetch != (metadata.Prefetch{}) {
+		t.Errorf("regional caches: %+v", r.Tiers[1].Prefetch)
+	}
+	films := metadata.Prefetch{Fetched: 2, FetchedBytes: 20}
+	if len(r.Buckets) != 4 || r.Buckets[0].Bucket != "films" || r.Buckets[0].Prefetch != films {
+		t.Errorf("by bucket: %+v", r.Buckets)
+	}
+	if len(r.Nodes) == 0 || r.Nodes[0].Prefetch != want {
+		t.Errorf("by node: %+v", r.Nodes)
+	}
+
+	bad := quiet
+	bad.Prefetch.Wasted = -1
+	if _, err := s.Push(t.Context(), metadata.Push{Node: n, Number: 3, Counters: []metadata.Counter{bad}}); !errors.Is(err, metadata.ErrInvalid) {
+		t.Errorf("a negative figure: %v", err)
 	}
 }

@@ -49,6 +49,20 @@ func (s *Store) foldCounters(counters []metadata.Counter, now time.Time) ([]meta
 	return folded, nil
 }
 
+// counterColumns are the numbers of a counter, as counterNumbers gives them.
+var counterColumns = [...]string{
+	"requests", "hits", "misses", "stale", "revalidated", "pass", "bytes", "hit_bytes", "answered_regional", "answered_origin",
+	"ahead_fetched", "ahead_fetched_bytes", "ahead_won", "ahead_won_bytes", "ahead_wasted", "ahead_wasted_bytes",
+}
+
+func counterNumbers(c *metadata.Counter) [len(counterColumns)]int64 {
+	p := c.Prefetch
+	return [...]int64{
+		c.Requests, c.Hits, c.Misses, c.Stale, c.Revalidated, c.Pass, c.Bytes, c.HitBytes, c.AnsweredRegional, c.AnsweredOrigin,
+		p.Fetched, p.FetchedBytes, p.Won, p.WonBytes, p.Wasted, p.WastedBytes,
+	}
+}
+
 func checkCounter(c metadata.Counter) error {
 	if len(c.Bucket) > 255 || !isText(c.Bucket) {
 		return metadata.Invalidf("counter has the bucket %q", c.Bucket)
@@ -58,8 +72,7 @@ func checkCounter(c metadata.Counter) error {
 	default:
 		return metadata.Invalidf("class %q of a counter is unknown", c.Class)
 	}
-	for _, n := range []int64{c.Requests, c.Hits, c.Misses, c.Stale, c.Revalidated, c.Pass, c.Bytes, c.HitBytes,
-		c.AnsweredRegional, c.AnsweredOrigin} {
+	for _, n := range counterNumbers(&c) {
 		// The bound keeps sums from overflowing.
 		if n < 0 || n > 1<<56 {
 			return metadata.Invalidf("counter of bucket %q has the number %d", c.Bucket, n)
@@ -94,6 +107,7 @@ func addCounter(to *metadata.Counter, c metadata.Counter) {
 	to.AnsweredRegional += c.AnsweredRegional
 	to.AnsweredOrigin += c.AnsweredOrigin
 	to.Latency.Merge(c.Latency)
+	to.Prefetch.Add(c.Prefetch)
 }
 
 // addCounters adds to the minutes. Rows of one node are written by one push at
@@ -104,13 +118,12 @@ func addCounters(ctx context.Context, tx pgx.Tx, n metadata.Node, counters []met
 	}
 	var minute []time.Time
 	var bucket, class, latency []string
-	numbers := make([][]int64, 10)
+	var numbers [len(counterColumns)][]int64
 	for _, c := range counters {
 		minute, bucket, class = append(minute, c.Minute), append(bucket, c.Bucket), append(class, c.Class)
 		// Arrays of arrays must be rectangular in Postgres, so each travels as text.
 		latency = append(latency, arrayText(c.Latency))
-		for i, v := range []int64{c.Requests, c.Hits, c.Misses, c.Stale, c.Revalidated, c.Pass, c.Bytes, c.HitBytes,
-			c.AnsweredRegional, c.AnsweredOrigin} {
+		for i, v := range counterNumbers(&c) {
 			numbers[i] = append(numbers[i], v)
 		}
 	}
@@ -118,29 +131,29 @@ func addCounters(ctx context.Context, tx pgx.Tx, n metadata.Node, counters []met
 	for _, column := range numbers {
 		args = append(args, column)
 	}
-	if _, err := tx.Exec(ctx, addCountersSQL, args...); err != nil {
+	if _, err := tx.Exec(ctx, addCountersSQL(), args...); err != nil {
 		return fmt.Errorf("add counters: %w", err)
 	}
 	return nil
 }
 
-const addCountersSQL = `
-	INSERT INTO cache_minute AS m (node, tier, region, minute, bucket, class, latency, requests, hits, misses, stale,
-	                               revalidated, pass, bytes, hit_bytes, answered_regional, answered_origin)
-	SELECT $1, $2, $3, minute, bucket, class, latency::bigint[], requests, hits, misses, stale,
-	       revalidated, pass, bytes, hit_bytes, answered_regional, answered_origin
-	  FROM unnest($4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[],
-	              $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
-	    AS c (minute, bucket, class, latency, requests, hits, misses, stale,
-	          revalidated, pass, bytes, hit_bytes, answered_regional, answered_origin)
+// addCountersSQL takes the node, its tier and region, then an array for each
+// column of the rows.
+func addCountersSQL() string {
+	names := strings.Join(counterColumns[:], ", ")
+	var arrays, sums strings.Builder
+	for i, c := range counterColumns {
+		fmt.Fprintf(&arrays, ", $%d::bigint[]", 8+i)
+		fmt.Fprintf(&sums, ", %[1]s = m.%[1]s + excluded.%[1]s", c)
+	}
+	return `
+	INSERT INTO cache_minute AS m (node, tier, region, minute, bucket, class, latency, ` + names + `)
+	SELECT $1, $2, $3, minute, bucket, class, latency::bigint[], ` + names + `
+	  FROM unnest($4::timestamptz[], $5::text[], $6::text[], $7::text[]` + arrays.String() + `)
+	    AS c (minute, bucket, class, latency, ` + names + `)
 	    ON CONFLICT (minute, node, tier, region, bucket, class) DO UPDATE SET
-	       latency = histogram_add(m.latency, excluded.latency),
-	       requests = m.requests + excluded.requests, hits = m.hits + excluded.hits,
-	       misses = m.misses + excluded.misses, stale = m.stale + excluded.stale,
-	       revalidated = m.revalidated + excluded.revalidated, pass = m.pass + excluded.pass,
-	       bytes = m.bytes + excluded.bytes, hit_bytes = m.hit_bytes + excluded.hit_bytes,
-	       answered_regional = m.answered_regional + excluded.answered_regional,
-	       answered_origin = m.answered_origin + excluded.answered_origin`
+	       latency = histogram_add(m.latency, excluded.latency)` + sums.String()
+}
 
 // arrayText is h as Postgres writes an array, without the zeros at its end.
 func arrayText(h metadata.Histogram) string {

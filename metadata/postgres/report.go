@@ -100,8 +100,7 @@ func reportSQL(by map[string]bool) string {
 // sumsSQL adds up the numbers of a counter, as scanSums reads them.
 func sumsSQL() string {
 	var sums []string
-	for _, c := range []string{"requests", "hits", "misses", "stale", "revalidated", "pass", "bytes", "hit_bytes",
-		"answered_regional", "answered_origin"} {
+	for _, c := range counterColumns {
 		sums = append(sums, "sum("+c+")::bigint")
 	}
 	// A sum for each bucket of the histogram: an aggregate over whole arrays
@@ -116,7 +115,9 @@ func sumsSQL() string {
 // scanSums are the places for what sumsSQL selects.
 func scanSums(c *metadata.Counter) []any {
 	return []any{&c.Requests, &c.Hits, &c.Misses, &c.Stale, &c.Revalidated, &c.Pass, &c.Bytes, &c.HitBytes,
-		&c.AnsweredRegional, &c.AnsweredOrigin, &c.Latency}
+		&c.AnsweredRegional, &c.AnsweredOrigin,
+		&c.Prefetch.Fetched, &c.Prefetch.FetchedBytes, &c.Prefetch.Won, &c.Prefetch.WonBytes, &c.Prefetch.Wasted, &c.Prefetch.WastedBytes,
+		&c.Latency}
 }
 
 // cell is the sum of a tier within a combination of groups.
@@ -142,7 +143,7 @@ var tiers = [...]string{metadata.TierEdge, metadata.TierRegional, metadata.TierO
 
 // reportRows adds the cells up by group and tier. Groups come in their order,
 // tiers from the edge inwards. Tiers without requests are listed where they
-// have a share, and always where full is set.
+// have a share or fetched ahead, and always where full is set.
 func reportRows(cells []cell, of func(cell) group, full bool) []metadata.ReportRow {
 	sums := map[group]*[len(tiers)]metadata.Counter{}
 	if full {
@@ -170,7 +171,7 @@ func reportRows(cells []cell, of func(cell) group, full bool) []metadata.ReportR
 		sum := sums[g]
 		shares := shares(sum[0])
 		for i, tier := range tiers {
-			if !full && sum[i].Requests == 0 && shares[i] == 0 {
+			if !full && sum[i].Requests == 0 && shares[i] == 0 && sum[i].Prefetch == (metadata.Prefetch{}) {
 				continue
 			}
 			row := metadata.ReportRow{Tier: tier, Region: g.region, Node: g.node, Bucket: g.bucket, Class: g.class}
@@ -198,6 +199,7 @@ func figures(c metadata.Counter, share float64) metadata.Figures {
 	f := metadata.Figures{
 		Requests: c.Requests, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Revalidated: c.Revalidated, Pass: c.Pass,
 		Bytes: c.Bytes, HitBytes: c.HitBytes, Share: share,
+		Prefetch: c.Prefetch,
 	}
 	if c.Requests > 0 {
 		f.HitRatio = float64(c.Hits+c.Stale+c.Revalidated) / float64(c.Requests)

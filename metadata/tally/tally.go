@@ -74,15 +74,9 @@ func New() *Tally {
 
 // Add counts a request that ended at now.
 func (t *Tally) Add(now time.Time, s *Sample) {
-	minute := now.UTC().Truncate(time.Minute)
-	k := counterKey{minute.Unix(), s.Bucket, s.Class}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.counters[k]
-	if c == nil {
-		c = &metadata.Counter{Minute: minute, Bucket: s.Bucket, Class: s.Class}
-		t.counters[k] = c
-	}
+	c := t.counter(now, s.Bucket, s.Class)
 	c.Requests++
 	switch s.Result {
 	case Hit:
@@ -112,6 +106,25 @@ func (t *Tally) Add(now time.Time, s *Sample) {
 			t.views[v]++
 		}
 	}
+}
+
+// Prefetched counts what was fetched ahead, or became of that, at now.
+func (t *Tally) Prefetched(now time.Time, bucket, class string, p metadata.Prefetch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counter(now, bucket, class).Prefetch.Add(p)
+}
+
+// counter is that of a minute, under the lock.
+func (t *Tally) counter(now time.Time, bucket, class string) *metadata.Counter {
+	minute := now.UTC().Truncate(time.Minute)
+	k := counterKey{minute.Unix(), bucket, class}
+	c := t.counters[k]
+	if c == nil {
+		c = &metadata.Counter{Minute: minute, Bucket: bucket, Class: class}
+		t.counters[k] = c
+	}
+	return c
 }
 
 // Purged notes that a purge was applied.
