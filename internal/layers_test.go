@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/h1":        {},
 	"internal/httpserve": {"internal/h1"},
 	"internal/seal":      {},
+	"internal/sse":       {"internal/seal"},
 	"internal/sigv4":     {},
 	"internal/signedurl": {},
 	"internal/wan":       {},
