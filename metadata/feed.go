@@ -30,7 +30,30 @@ type Event struct {
 	VersionID string          `json:"version_id,omitempty"` // the ULID
 	Region    string          `json:"region,omitempty"`     // that took the change, or of the copy
 	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge
+	// Cause is who made the change, of object events; it stays inside, since it
+	// tells of people.
+	Cause Cause `json:"-"`
 }
+
+// Cause is by what a change came about, for those who are told of it later.
+// Fields are empty where they are not known. The names are stored: they never
+// change.
+type Cause struct {
+	Operation string `json:"op,omitempty"`   // ByPut, ...
+	User      string `json:"user,omitempty"` // who asked for it
+	Address   string `json:"addr,omitempty"` // the IP that they asked from
+	Request   string `json:"req,omitempty"`  // the ID of their request
+}
+
+// Operations of a Cause.
+const (
+	ByPut       = "Put"
+	ByPost      = "Post" // a form
+	ByCopy      = "Copy"
+	ByMultipart = "CompleteMultipartUpload"
+	ByDelete    = "Delete"
+	ByLifecycle = "LifecycleExpiration"
+)
 
 // ObjectData is the Data of object events.
 type ObjectData struct {
@@ -38,6 +61,9 @@ type ObjectData struct {
 	ETag        string `json:"etag,omitempty"`
 	ContentType string `json:"content_type,omitempty"` // or Version.Sniffed
 	Marker      bool   `json:"delete_marker,omitempty"`
+	// Permanent says of object.deleted that the version is gone, and not only
+	// hidden by a marker, which is what the event is about otherwise.
+	Permanent bool `json:"permanent,omitempty"`
 	// Current says whether the change touched the current version of the key.
 	Current bool `json:"current"`
 }

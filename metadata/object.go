@@ -97,8 +97,11 @@ type Cond struct {
 	// {"*"} makes a write create-only.
 	IfNoneMatch []string
 	// IfVersion holds where the current version's ID is this ULID: for jobs
-	// that must not touch what somebody else has written meanwhile.
+	// that must not touch what somebody else has written meanwhile. In a Delete
+	// it may be that of the delete marker which hides the key.
 	IfVersion string
+	// By is no condition: it is the cause of the write, for its event.
+	By Cause
 }
 
 // ListQuery asks for a page of a listing.

@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"meridian/internal/httpserve"
+	"meridian/metadata"
 )
 
 // requestTime bounds a request other than a stream.
@@ -110,6 +111,11 @@ func (c *call) checkQuery() error {
 		return wrong
 	}
 	return nil
+}
+
+// cause is what the event of a delete tells of this request.
+func (c *call) cause() metadata.Cause {
+	return metadata.Cause{User: c.who.user, Address: c.gin.ClientIP(), Request: httpserve.RequestID(c.ctx())}
 }
 
 func (c *call) ctx() context.Context         { return c.r.Context() }

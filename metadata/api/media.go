@@ -251,7 +251,7 @@ func (c *call) deleteMedia() error {
 		}
 	}
 	if version != "" {
-		gone, err := c.store.Delete(c.ctx(), at, metadata.Cond{IfVersion: version})
+		gone, err := c.store.Delete(c.ctx(), at, metadata.Cond{IfVersion: version, By: c.cause()})
 		if errors.Is(err, metadata.ErrPrecondition) {
 			// Overwritten, unless it is gone, and its record about to go.
 			if _, now := c.store.Lookup(c.ctx(), at); isGone(now) {

@@ -259,7 +259,7 @@ func (c *call) deleteObject() error {
 			return err
 		}
 	}
-	v, err := c.store.Delete(c.ctx(), ref, metadata.Cond{})
+	v, err := c.store.Delete(c.ctx(), ref, metadata.Cond{By: c.cause()})
 	if err != nil {
 		return err
 	}

@@ -400,7 +400,7 @@ func (c *call) verify(t *ticket, v metadata.Version) error {
 	if wrong == "" {
 		return nil
 	}
-	_, err := c.store.Delete(c.ctx(), metadata.Ref{Bucket: v.Bucket, Key: v.Key, VersionID: v.VersionID()}, metadata.Cond{IfVersion: v.ID})
+	_, err := c.store.Delete(c.ctx(), metadata.Ref{Bucket: v.Bucket, Key: v.Key, VersionID: v.VersionID()}, metadata.Cond{IfVersion: v.ID, By: c.cause()})
 	if err != nil && !isGone(err) && !errors.Is(err, metadata.ErrPrecondition) && !errors.Is(err, metadata.ErrNoSuchVersion) {
 		return err
 	}

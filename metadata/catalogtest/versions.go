@@ -1,10 +1,12 @@
 package catalogtest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/oklog/ulid/v2"
@@ -21,6 +23,8 @@ func Versions(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"VersioningWhileOthersWrite":   testVersioningWhileOthersWrite,
 		"RemovalUncoversTheOneBefore":  testRemovalUncovers,
 		"DroppedVersionsCanBeFinished": testLookupDropped,
+		"DeleteOfAMarkerIsBound":       testDeleteOfAMarkerIsBound,
+		"EventsTellOfCauses":           testEventsTellOfCauses,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -293,6 +297,81 @@ func testRemovalUncovers(t *testing.T, s metadata.Store) {
 	if _, err := s.Commit(t.Context(), newVersion(b.Name, "key"), metadata.Cond{IfMatch: []string{one.ETag}}); err != nil {
 		t.Errorf("Commit on the version that came to light: %v", err)
 	}
+}
+
+// testDeleteOfAMarkerIsBound: who removes a delete marker because nothing is
+// below it does not uncover what was written meanwhile, nor hide it.
+func testDeleteOfAMarkerIsBound(t *testing.T, s metadata.Store) {
+	ctx := t.Context()
+	b := newBucket(t, s, metadata.VersioningEnabled)
+	put(t, s, b.Name, "key")
+	first, err := s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key"}, metadata.Cond{})
+	if err != nil {
+		t.Fatalf("Delete: %v", err)
+	}
+	second, err := s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key"}, metadata.Cond{IfVersion: first.ID})
+	if err != nil {
+		t.Fatalf("Delete bound to the marker: %v", err)
+	}
+	_, err = s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key", VersionID: first.ID}, metadata.Cond{IfVersion: first.ID})
+	wantError(t, "bound to a marker that is hidden", err, metadata.ErrPrecondition)
+	v := put(t, s, b.Name, "key")
+	_, err = s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key", VersionID: second.ID}, metadata.Cond{IfVersion: second.ID})
+	wantError(t, "bound to a marker that hides nothing", err, metadata.ErrPrecondition)
+	if _, err := s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key", VersionID: second.ID}, metadata.Cond{IfVersion: v.ID}); err != nil {
+		t.Errorf("Delete bound to the version above: %v", err)
+	}
+	if got := lookup(t, s, b.Name, "key"); got.ID != v.ID {
+		t.Errorf("current is %s, want %s", got.ID, v.ID)
+	}
+}
+
+// testEventsTellOfCauses: an event says by what and by whom, and whether the
+// version is gone or only hidden.
+func testEventsTellOfCauses(t *testing.T, s metadata.Store) {
+	ctx := t.Context()
+	b := newBucket(t, s, metadata.VersioningEnabled)
+	from := head(t, s)
+	by := metadata.Cause{User: "ada\x00", Address: "192.0.2.1", Request: "r1"}
+	copied := by
+	copied.Operation = metadata.ByCopy
+	v, err := s.Commit(ctx, newVersion(b.Name, "key"), metadata.Cond{By: copied})
+	if err != nil {
+		t.Fatalf("Commit: %v", err)
+	}
+	put(t, s, b.Name, "key")
+	marker, err := s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key"}, metadata.Cond{By: by})
+	if err != nil {
+		t.Fatalf("Delete: %v", err)
+	}
+	expired := by
+	expired.Operation = metadata.ByLifecycle
+	for _, id := range []string{v.ID, marker.ID} {
+		if _, err := s.Delete(ctx, metadata.Ref{Bucket: b.Name, Key: "key", VersionID: id}, metadata.Cond{By: expired}); err != nil {
+			t.Fatalf("Delete: %v", err)
+		}
+	}
+	var got []string
+	for _, e := range events(t, s, from) {
+		if e.Bucket != b.Name {
+			continue
+		}
+		var d metadata.ObjectData
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			t.Fatalf("data of %+v: %v", e, err)
+		}
+		if strings.Contains(string(e.Data), "192.0.2.1") {
+			t.Errorf("the data of an event tells from where somebody came: %s", e.Data)
+		}
+		got = append(got, fmt.Sprintf("%s marker=%t permanent=%t %v", e.Type, d.Marker, d.Permanent, e.Cause))
+	}
+	wantEqual(t, "events", got, []string{
+		"object.created marker=false permanent=false {Copy ada 192.0.2.1 r1}",
+		"object.created marker=false permanent=false {Put   }",
+		"object.deleted marker=true permanent=false {Delete ada 192.0.2.1 r1}",
+		"object.deleted marker=false permanent=true {LifecycleExpiration ada 192.0.2.1 r1}",
+		"object.deleted marker=true permanent=true {LifecycleExpiration ada 192.0.2.1 r1}",
+	})
 }
 
 func testLookupDropped(t *testing.T, s metadata.Store) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ func (s *Store) Poll(ctx context.Context, after metadata.Seq, limit int) ([]meta
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT f.gone, f.withheld, e.xid, coalesce(e.id, 0), coalesce(e.at, now()), coalesce(e.type, ''),
-		       coalesce(e.bucket, ''), coalesce(e.key, ''), coalesce(e.version_id, ''), coalesce(e.region, ''), e.data
+		       coalesce(e.bucket, ''), coalesce(e.key, ''), coalesce(e.version_id, ''), coalesce(e.region, ''), e.data - 'cause', e.data -> 'cause'
 		  FROM (SELECT (xid, id) > ($1::xid8, $2::bigint)
 		               -- A position of the future is one of another database,
 		               -- or of this one before it was restored from a backup.
@@ -70,13 +71,19 @@ func (s *Store) Poll(ctx context.Context, after metadata.Seq, limit int) ([]meta
 	var events []metadata.Event
 	var xid *uint64 // null in the one row of a Poll that finds none
 	var e metadata.Event
-	var data []byte
+	var data, cause []byte
 	_, err = pgx.ForEachRow(rows, []any{&gone, &withheld, &xid, &e.Seq.ID, &e.Time, &e.Type,
-		&e.Bucket, &e.Key, &e.VersionID, &e.Region, &data}, func() error {
-		if xid != nil {
-			e.Seq.Xid, e.Data = *xid, data
-			events = append(events, e)
+		&e.Bucket, &e.Key, &e.VersionID, &e.Region, &data, &cause}, func() error {
+		if xid == nil {
+			return nil
 		}
+		e.Seq.Xid, e.Data, e.Cause = *xid, data, metadata.Cause{}
+		if len(cause) > 0 {
+			if err := json.Unmarshal(cause, &e.Cause); err != nil {
+				return fmt.Errorf("cause of event %s: %w", e.Seq, err)
+			}
+		}
+		events = append(events, e)
 		return nil
 	})
 	if err != nil {

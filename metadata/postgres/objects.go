@@ -46,7 +46,13 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 	if err != nil {
 		return v, err
 	}
-	data, err := json.Marshal(metadata.ObjectData{Size: v.Size, ETag: v.ETag, ContentType: cmp.Or(v.Sniffed, v.ContentType), Current: true})
+	operation := metadata.ByPut
+	if upload != "" {
+		operation = metadata.ByMultipart
+	}
+	data, err := json.Marshal(objectEvent{
+		metadata.ObjectData{Size: v.Size, ETag: v.ETag, ContentType: cmp.Or(v.Sniffed, v.ContentType), Current: true}, causeOf(c, operation),
+	})
 	if err != nil {
 		return v, err
 	}
@@ -77,6 +83,23 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 	s.ring()
 	v.Null, v.Latest, v.Seq = null != nil && *null, true, at.seq()
 	return v, nil
+}
+
+// objectEvent is the data of an object's event as the outbox keeps it.
+type objectEvent struct {
+	metadata.ObjectData
+	Cause metadata.Cause `json:"cause,omitzero"`
+}
+
+// maxCause bounds what is kept of each part of a cause, in bytes.
+const maxCause = 256
+
+// causeOf is the cause of a write in the form that can be kept.
+func causeOf(c metadata.Cond, operation string) metadata.Cause {
+	return metadata.Cause{
+		Operation: cmp.Or(c.By.Operation, operation), User: asText(c.By.User, maxCause),
+		Address: asText(c.By.Address, maxCause), Request: asText(c.By.Request, maxCause),
+	}
 }
 
 // place is a Seq that may be null.
@@ -170,6 +193,10 @@ func (s *Store) remove(ctx context.Context, r metadata.Ref, c metadata.Cond) (me
 	if err != nil {
 		return metadata.Version{}, err
 	}
+	cause, err := json.Marshal(causeOf(c, metadata.ByDelete))
+	if err != nil {
+		return metadata.Version{}, err
+	}
 	var status string
 	var at place
 	var scan versionScan
@@ -177,9 +204,9 @@ func (s *Store) remove(ctx context.Context, r metadata.Ref, c metadata.Cond) (me
 	err = retry(ctx, false, func() error {
 		return s.pool.QueryRow(ctx, `
 			SELECT d.r_status, d.r_xid, d.r_seq, `+columnsOfBoth+`, v.marker, v.marker AS latest, v.parts
-			  FROM delete_version($1, $2, $3, $4, $5, $6, $7, $8, $9) d, LATERAL (SELECT (d.r_version).*) v`,
+			  FROM delete_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) d, LATERAL (SELECT (d.r_version).*) v`,
 			r.Bucket, r.Key, r.VersionID, etags(c.IfMatch), etags(c.IfNoneMatch), c.IfVersion,
-			marker, time.Now(), s.region).Scan(append(targets, &scan.parts)...)
+			marker, time.Now(), s.region, cause).Scan(append(targets, &scan.parts)...)
 	})
 	if err == nil {
 		err = statusError(status)

@@ -3,6 +3,7 @@ package s3api
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -127,6 +128,16 @@ func (c *call) locate(f *failure) *failure {
 	default:
 	}
 	return f
+}
+
+// cause is what the event of a write tells of this request. operation may be
+// empty: the catalogue knows the usual ones.
+func (c *call) cause(operation string) metadata.Cause {
+	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
+	if err != nil {
+		address = c.r.RemoteAddr
+	}
+	return metadata.Cause{Operation: operation, User: c.who.user, Address: address, Request: c.requestID}
 }
 
 func (c *call) opName() string {

@@ -83,7 +83,7 @@ func splitETags(list string) []string {
 
 // writeCond are the conditions of a write.
 func (c *call) writeCond() (metadata.Cond, error) {
-	var cond metadata.Cond
+	cond := metadata.Cond{By: c.cause("")}
 	if h := c.r.Header.Values("If-Match"); len(h) > 0 {
 		cond.IfMatch = splitETags(strings.Join(h, ","))
 	}

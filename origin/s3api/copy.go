@@ -94,6 +94,7 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
+	cond.By.Operation = metadata.ByCopy
 	bucket, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
 	if err != nil {
 		return err

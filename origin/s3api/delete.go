@@ -107,7 +107,7 @@ func (c *call) deleteOne(t *deleteTarget) deleteResult {
 	if err := checkKey(t.Key); err != nil {
 		return deleteResult{err: err}
 	}
-	var cond metadata.Cond
+	cond := metadata.Cond{By: c.cause("")}
 	if t.ETag != nil {
 		cond.IfMatch = splitETags(*t.ETag)
 		if len(cond.IfMatch) == 0 {

@@ -153,7 +153,7 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 	file := &postFile{Reader: f.file, policy: policy, most: c.opts.MaxObjectSize}
 	v.ChecksumType = fullObject
 	put, err := c.opts.Objects.Put(c.r.Context(), origin.PutInput{
-		Template: v, Body: file, Size: -1, Bucket: &bucket, Algorithms: d.algorithms(checksum.CRC64NVME),
+		Template: v, Body: file, Size: -1, Bucket: &bucket, Cond: metadata.Cond{By: c.cause(metadata.ByPost)}, Algorithms: d.algorithms(checksum.CRC64NVME),
 		Verify: func(sums map[string]string) error {
 			if err := policy.allowSize(file.n, true); err != nil {
 				return err
