@@ -32,6 +32,7 @@ var layers = map[string][]string{
 
 	"metadata":                   {},
 	"metadata/tally":             {"metadata"},
+	"metadata/lifecycle":         {"metadata"},
 	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
 	"metadata/catalogtest":       {"metadata"},
 	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/sigv4"},
