@@ -11,12 +11,14 @@ ARGS     ?=
 TRACES   ?=
 SECONDS  ?= 5
 ROUNDS   ?= 3
+SUITES   ?= versitygw,minio-go
+ONLY     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits bench-edge e2e cache-tests clean
+.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits bench-edge e2e cache-tests conformance clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: ## install what is missing, build, and run all of Meridian here (ARGS="--port-base 9100")
 	@deploy/install.sh dev
@@ -79,6 +81,10 @@ e2e: ## only the tests that start all of Meridian
 
 cache-tests: build ## the public HTTP cache tests against an edge (CACHE_TESTS=dir)
 	@CACHE_TESTS='$(CACHE_TESTS)' deploy/cache-tests.sh
+
+conformance: build ## public S3 suites against a Meridian of their own (SUITES=versitygw,minio-go ONLY=regexp)
+	@deploy/install.sh conformance
+	@$(GO) run ./internal/conformance -meridian bin/meridian -tools "$$(deploy/install.sh where-suites)" -suites '$(SUITES)' -only '$(ONLY)'
 
 clean: ## remove what make built
 	rm -rf bin console/dist/app console/node_modules

@@ -134,6 +134,31 @@ need_minio() {
 		die "MinIO could not be built; the tests of the stores need it"
 }
 
+# where_suites is where the programs of the S3 suites lie, outside of this clone.
+where_suites() { echo "${XDG_CACHE_HOME:-$HOME/.cache}/meridian"; }
+
+# need_suites builds the S3 suites that make conformance runs: versitygw, whose
+# suite is a command of it, and minio-go's functional tests, at the version of
+# minio-go that Meridian itself uses.
+need_suites() {
+	cache=$(where_suites)
+	mkdir -p "$cache"
+	version=v1.8.0
+	if ! go version -m "$cache/versitygw" 2>/dev/null | grep -q "github.com/versity/versitygw[[:space:]]$version"; then
+		say "building versitygw into $cache (once)"
+		(cd / && CGO_ENABLED=0 GOBIN="$cache" go install -trimpath "github.com/versity/versitygw/cmd/versitygw@$version") ||
+			die "versitygw could not be built; make conformance SUITES=minio-go does without it"
+	fi
+	module=$(go mod download -json github.com/minio/minio-go/v7 | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')
+	[ -n "$module" ] || die "minio-go could not be downloaded"
+	if [ "$(cat "$cache/minio-go-functional.of" 2>/dev/null)" != "$module" ]; then
+		say "building minio-go's functional tests into $cache (once)"
+		(cd "$module" && CGO_ENABLED=0 go build -trimpath -o "$cache/minio-go-functional" functional_tests.go) ||
+			die "minio-go's functional tests could not be built; make conformance SUITES=versitygw does without them"
+		echo "$module" >"$cache/minio-go-functional.of"
+	fi
+}
+
 # need_tus_client installs tus-js-client, with which a test of upload/tus uploads.
 # Without Node, or npm's registry, that test is left out.
 need_tus_client() {
@@ -167,8 +192,10 @@ lint)
 	GOBIN="$PWD/bin" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$2"
 	;;
 where-lint) where_lint "$2" ;;
+conformance) need_go; need_postgres; need_suites ;;
+where-suites) where_suites ;;
 console) build_console ;;
 console-check) if node_parts; then cd console && npm run --silent check; fi ;;
 console-test) if node_parts; then cd console && npm run --silent check && npm run --silent test; fi ;;
-*) die "usage: deploy/install.sh go | dev | bench-edge | test | lint VERSION | console" ;;
+*) die "usage: deploy/install.sh go | dev | bench-edge | conformance | test | lint VERSION | console" ;;
 esac

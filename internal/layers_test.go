@@ -30,6 +30,8 @@ var layers = map[string][]string{
 	"internal/edgebench": {"internal/sigv4"},
 	"internal/hitbench":  {"edge/cache", "edge/cache/memory", "edge/cache/policy"},
 
+	"internal/conformance": {},
+
 	"metadata":                   {},
 	"metadata/tally":             {"metadata"},
 	"metadata/lifecycle":         {"metadata"},
@@ -83,7 +85,7 @@ var confined = map[string][]string{
 	"github.com/gin-gonic/gin":          {"metadata/api"},
 	"github.com/jackc/pgx/v5":           {"metadata/postgres"},
 	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory", "internal/hitbench"},
-	"github.com/minio/minio-go/v7":      {"origin/blob/minio"},
+	"github.com/minio/minio-go/v7":      {"origin/blob/minio", "internal/conformance"},
 	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws", "upload/presign"},
 	"github.com/tus/tusd/v2":            {"upload/tus"},
 	"go.yaml.in/yaml/v3":                {"cmd/meridian"},

@@ -121,6 +121,19 @@ func TestAccessKeys(t *testing.T) {
 	} {
 		w.refused(w.do(http.StatusBadRequest, root, http.MethodPost, path, body), field)
 	}
+	// A key of another server, brought along.
+	const brought = `{"role":"readwrite","id":"AKIAEXAMPLE","secret":"its secret","user":"bob"}`
+	w.keys["bob"] = as[metadata.AccessKey](t, w.do(http.StatusCreated, root, http.MethodPost, path, brought))
+	w.do(http.StatusOK, "bob", http.MethodGet, "/v1/media", "")
+	if w.keys["bob"].ID != "AKIAEXAMPLE" || w.keys["bob"].Secret != "its secret" {
+		t.Errorf("brought along %+v", w.keys["bob"])
+	}
+	for body, field := range map[string]string{
+		brought: "id", `{"role":"admin","id":"AKIAOTHER"}`: "secret", `{"role":"admin","id":"AKIAOTHER","secret":"short"}`: "secret",
+		`{"role":"admin","id":"a/b","secret":"long enough"}`: "id", `{"role":"admin","id":"meridian-node","secret":"long enough"}`: "id",
+	} {
+		w.refused(w.do(http.StatusBadRequest, root, http.MethodPost, path, body), field)
+	}
 	w.do(http.StatusNoContent, root, http.MethodDelete, path+"/"+k.ID, "")
 	w.do(http.StatusNotFound, root, http.MethodDelete, path+"/"+k.ID, "")
 	w.do(http.StatusUnauthorized, "ann", http.MethodGet, "/v1/media", "")

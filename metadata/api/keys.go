@@ -3,11 +3,14 @@ package api
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"meridian/internal/hop"
 	"meridian/metadata"
 )
 
@@ -19,8 +22,11 @@ type keyList struct {
 	Keys []metadata.AccessKey `json:"keys"`
 }
 
-// newKey is the body of POST /v1/keys.
+// newKey is the body of POST /v1/keys. A key of another server can be brought
+// along by its ID and secret, which go together; they are made up otherwise.
 type newKey struct {
+	ID      string     `json:"id"`
+	Secret  string     `json:"secret"`
 	Role    string     `json:"role"`
 	User    string     `json:"user"`    // the key's own ID if empty
 	Expires *time.Time `json:"expires"` // never, if nil
@@ -69,18 +75,44 @@ func (c *call) createKey() error {
 	if in.Expires != nil && !in.Expires.After(now) {
 		wrong = append(wrong, FieldError{"expires", "is in the past"})
 	}
+	wrong = append(wrong, in.checkPair()...)
 	if len(wrong) > 0 {
 		return wrong
 	}
-	// As long as those of AWS, which some tools insist on.
-	id := "MK" + rand.Text()[:18]
+	if in.ID == "" {
+		// As long as those of AWS, which some tools insist on.
+		in.ID, in.Secret = "MK"+rand.Text()[:18], (rand.Text() + rand.Text())[:40]
+	} else if _, err := c.store.Key(c.ctx(), in.ID); err == nil {
+		return fieldErrors{{"id", fmt.Sprintf("%q is taken; revoke that key first", in.ID)}}
+	} else if !errors.Is(err, metadata.ErrNoSuchAccess) {
+		return err
+	}
 	k := metadata.AccessKey{
-		ID: id, Secret: (rand.Text() + rand.Text())[:40], User: cmp.Or(in.User, id), Role: in.Role, Created: now, Expires: in.Expires,
+		ID: in.ID, Secret: in.Secret, User: cmp.Or(in.User, in.ID), Role: in.Role, Created: now, Expires: in.Expires,
 	}
 	if err := c.store.PutKey(c.ctx(), k); err != nil {
 		return err
 	}
 	return c.created("/v1/keys/"+url.PathEscape(k.ID), k)
+}
+
+// checkPair refuses an ID and secret that S3 tools could not use.
+func (k *newKey) checkPair() (wrong fieldErrors) {
+	switch {
+	case k.ID == "" && k.Secret == "":
+		return nil
+	case k.ID == "" || k.Secret == "":
+		return fieldErrors{{"secret", "goes together with id: give both or neither"}}
+	}
+	if len(k.ID) < 3 || len(k.ID) > 128 || strings.ContainsFunc(k.ID, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune("/:,=", r)
+	}) || k.ID == hop.NodeAccessKey {
+		wrong = append(wrong, FieldError{"id", "needs 3 to 128 printable ASCII characters without / : , = and blanks"})
+	}
+	if len(k.Secret) < 8 || len(k.Secret) > 256 || !isText(k.Secret) {
+		wrong = append(wrong, FieldError{"secret", "needs 8 to 256 bytes of text"})
+	}
+	return wrong
 }
 
 func (c *call) deleteKey() error {
