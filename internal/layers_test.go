@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"metadata":                   {},
 	"metadata/tally":             {"metadata"},
 	"metadata/lifecycle":         {"metadata"},
+	"metadata/lifecycle/expire":  {"metadata", "metadata/lifecycle"},
 	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
 	"metadata/catalogtest":       {"metadata"},
 	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/sigv4"},
@@ -44,7 +45,7 @@ var layers = map[string][]string{
 	"metadata/media/faststart":   {},
 	"metadata/media/probe":       {"metadata"},
 	"metadata/admit":             {"metadata", "metadata/media/probe"},
-	"metadata/api":               {"metadata", "metadata/admit", "metadata/media/probe", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
+	"metadata/api":               {"metadata", "metadata/admit", "metadata/lifecycle", "metadata/media/probe", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
 	"console": {},
 
@@ -59,7 +60,7 @@ var layers = map[string][]string{
 	"origin":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "internal/checksum"},
 	"origin/peer":           {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":          {"origin/blob", "metadata"},
-	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "internal/checksum", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4"},
+	"origin/s3api":          {"origin", "origin/blob", "upload", "metadata", "metadata/lifecycle", "internal/checksum", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/record", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/presign":        {"metadata"},
 	"origin/replicate":      {"origin/blob", "origin/record", "metadata", "internal/checksum"},

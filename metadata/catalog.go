@@ -16,6 +16,8 @@ type Store interface {
 	Catalog
 	Follower
 	Cursors
+	Leases
+	LifecycleRuns
 	MediaRecords
 	Renditions
 	Nodes

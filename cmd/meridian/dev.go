@@ -56,6 +56,7 @@ type devOptions struct {
 	stores         []storeOptions // by region, in the order of devRegions
 	root           rootOptions
 	log            logOptions
+	rules          lifecycleOptions
 }
 
 func devCommand(s *settings, p process) func(context.Context, []string) error {
@@ -74,8 +75,9 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	stores.declare(s)
 	o.root.declare(s)
 	o.log.declare(s, false)
+	o.rules.declare(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), o.root.check()); err != nil {
+		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check()); err != nil {
 			return err
 		}
 		if o.portBase < 1 || o.portBase > 65535-23 {
@@ -193,7 +195,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 
 	err := add(newMetadata(metadataConfig{
 		listener: listeners[0], clusterSecret: dir.clusterSecret, region: devRegions[0], regions: devRegions[:],
-		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log,
+		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log, rules: o.rules,
 	}))
 	for i, region := range devRegions {
 		if err != nil {
@@ -201,7 +203,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		}
 		err = add(newOrigin(ctx, originConfig{
 			listener: listeners[1+i], region: region, regions: devRegions[:], data: filepath.Join(dir.path, "origin", region),
-			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log,
+			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log, rules: o.rules,
 		}))
 	}
 	for _, tier := range []struct {

@@ -16,6 +16,7 @@ import (
 	"meridian/internal/wan"
 	"meridian/metadata"
 	"meridian/metadata/api"
+	"meridian/metadata/lifecycle/expire"
 	"meridian/metadata/media"
 	"meridian/metadata/postgres"
 )
@@ -29,6 +30,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		database  databaseOptions
 		root      rootOptions
 		log       logOptions
+		rules     lifecycleOptions
 		rootFile  = s.flags.String("credentials", "", "`file` in the AWS shared-credentials format with the root user's key, instead of the two options")
 		proxies   []string
 		regions   []string
@@ -43,8 +45,9 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	database.declare(s)
 	root.declare(s)
 	log.declare(s, true)
+	rules.declare(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check(), rules.check()); err != nil {
 			return err
 		}
 		if *region == "" {
@@ -72,7 +75,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		}
 		svc, err := startMetadata(ctx, root.credentials, *address, metadataConfig{
 			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clients: clients, distances: far, clusterSecret: cluster.secret, store: store,
-			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
+			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules,
 		})
 		if err != nil {
 			return errors.Join(err, store.Close())
@@ -155,6 +158,7 @@ type metadataConfig struct {
 	dial          wan.DialFunc
 	log           logOptions
 	to            *slog.Logger
+	rules         lifecycleOptions
 }
 
 // maintainEvery is how often partitions are made and what has aged is removed.
@@ -192,6 +196,9 @@ func newMetadata(c metadataConfig) (service, error) {
 		Client: &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
 	})
 	worker := media.New(media.Options{Store: c.store, Opener: bytes, Shelf: bytes, Region: c.region, Log: log})
+	expiry := expire.New(expire.Options{
+		Store: c.store, Holder: newBoot(), Log: log, Registry: reg, Clock: c.rules.clock(), Every: c.rules.every,
+	})
 	server := httpserve.New(c.listener, httpserve.Options{
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
 	})
@@ -204,6 +211,7 @@ func newMetadata(c metadataConfig) (service, error) {
 			{"maintenance", func(ctx context.Context) error { return maintain(ctx, c.store, log) }},
 			{"node list", nodes.Run},
 			{"media worker", worker.Run},
+			{"lifecycle rules", expiry.Run},
 			{"API", handler.Run},
 			{server.Name(), server.Run},
 		},

@@ -43,6 +43,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		cluster   clusterOptions
 		database  databaseOptions
 		log       logOptions
+		rules     lifecycleOptions
 		copies    = s.flags.Int("copies", 32, "how many copies from other regions are made at once")
 		domains   []string
 		regions   []string
@@ -53,8 +54,9 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 	cluster.declare(s)
 	database.declare(s)
 	log.declare(s, true)
+	rules.declareDay(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), blobs.check(), cluster.check()); err != nil {
+		if err := errors.Join(noArguments(args), blobs.check(), cluster.check(), rules.check()); err != nil {
 			return err
 		}
 		if *region == "" {
@@ -81,7 +83,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		svc, err := newOrigin(ctx, originConfig{
 			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry,
 			domains: domains, clusterSecret: cluster.secret, store: store, copies: *copies,
-			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to,
+			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules,
 		})
 		if err != nil {
 			return errors.Join(err, store.Close())
@@ -107,6 +109,7 @@ type originConfig struct {
 	dial           wan.DialFunc
 	log            logOptions
 	to             *slog.Logger
+	rules          lifecycleOptions
 }
 
 // uploadAge is when a multipart upload that nobody completes is taken for
@@ -147,7 +150,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	api := s3api.New(s3api.Options{
 		Objects: objects, Uploads: uploads, Catalog: c.store, Keys: c.store, ClusterSecret: c.clusterSecret,
 		Region: c.region, Regions: func() []string { return nodes.regions(regions) }, Domains: c.domains,
-		Log: log, Registry: reg, Observe: count.observe,
+		LifecycleClock: c.rules.clock(), Log: log, Registry: reg, Observe: count.observe,
 	})
 	boot := newBoot()
 	resumable, err := tus.New(tus.Options{

@@ -24,6 +24,7 @@ func rules() map[string]string {
 		"GET /v1/buckets": read, "POST /v1/buckets": administer, "GET /v1/buckets/:name": read,
 		"PATCH /v1/buckets/:name": administer, "DELETE /v1/buckets/:name": administer,
 		"GET /v1/buckets/:name/objects": read, "GET /v1/buckets/:name/object": read, "DELETE /v1/buckets/:name/object": write,
+		"GET /v1/buckets/:name/lifecycle/runs": read, "POST /v1/buckets/:name/lifecycle/runs": administer,
 		"POST /v1/links":   read,
 		"POST /v1/uploads": write, "GET /v1/uploads/:id": write, "POST /v1/uploads/:id/complete": write, "DELETE /v1/uploads/:id": write,
 		"GET /v1/keys": administer, "POST /v1/keys": administer, "GET /v1/keys/:id": administer, "DELETE /v1/keys/:id": administer,

@@ -48,6 +48,7 @@ var (
 	errDiffers      = errors.New("what arrived is not what was announced")
 	errComplete     = errors.New("the upload is complete")
 	errBody         = errors.New("request body could not be read")
+	errNoRules      = errors.New("there are no lifecycle rules")
 	errSystemBucket = errors.New("this bucket is the system's own")
 )
 
@@ -103,6 +104,7 @@ func problemKinds() []problemKind {
 		{errNoObject, http.StatusConflict, "no-object-yet", "Object has not arrived yet"},
 		{errIncomplete, http.StatusConflict, "upload-incomplete", "Upload is not complete"},
 		{errDiffers, http.StatusUnprocessableEntity, "upload-differs", "What arrived is not what was announced"},
+		{errNoRules, http.StatusConflict, "no-lifecycle-rules", "No lifecycle rules"},
 		{errComplete, http.StatusConflict, "upload-complete", "Upload is complete"},
 		{presign.ErrUnavailable, http.StatusServiceUnavailable, "origin-unavailable", "Origin is unavailable"},
 		{errNotMedia, http.StatusUnprocessableEntity, "not-media", "Neither photo nor video"},

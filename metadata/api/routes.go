@@ -181,6 +181,17 @@ func adminRoutes() []route {
 			status: http.StatusNoContent, errors: []int{http.StatusConflict}, do: (*call).deleteBucket,
 		},
 		{
+			method: http.MethodGet, path: "/v1/buckets/:name/lifecycle/runs", access: readers, tag: tagBuckets,
+			summary: "What lifecycle rules have done in a bucket, walk by walk, newest first; kept for a month",
+			query:   []param{{"cursor", "next of the page before", text()}, {"limit", "walks in a page", between(1, maxRuns, defaultRuns)}},
+			status:  http.StatusOK, answer: lifecyclePage{}, do: (*call).listLifecycleRuns,
+		},
+		{
+			method: http.MethodPost, path: "/v1/buckets/:name/lifecycle/runs", access: admin, tag: tagBuckets,
+			summary: "Apply the lifecycle rules of a bucket now; answers before that is done, with the walk that is under way or about to begin",
+			status:  http.StatusAccepted, answer: metadata.LifecycleRun{}, errors: []int{http.StatusConflict}, do: (*call).runLifecycle,
+		},
+		{
 			method: http.MethodGet, path: "/v1/keys", access: admin, tag: tagKeys, summary: "All access keys, without their secrets",
 			status: http.StatusOK, answer: keyList{}, do: (*call).listKeys,
 		},

@@ -20,6 +20,8 @@ type Retention struct {
 	Purges time.Duration // default 30 days
 	// Nodes is how long a node that fell silent is remembered.
 	Nodes time.Duration // default 7 days
+	// Runs is how long it is told what lifecycle rules have done.
+	Runs time.Duration // default 30 days
 }
 
 func (r Retention) withDefaults() Retention {
@@ -27,7 +29,7 @@ func (r Retention) withDefaults() Retention {
 	for _, f := range []struct {
 		d        *time.Duration
 		fallback time.Duration
-	}{{&r.Events, 7 * day}, {&r.Counters, 30 * day}, {&r.Purges, 30 * day}, {&r.Nodes, 7 * day}} {
+	}{{&r.Events, 7 * day}, {&r.Counters, 30 * day}, {&r.Purges, 30 * day}, {&r.Nodes, 7 * day}, {&r.Runs, 30 * day}} {
 		if *f.d <= 0 {
 			*f.d = f.fallback
 		}
@@ -51,6 +53,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 		s.dropPurges(ctx, now.Add(-s.retention.Purges)),
 		s.dropNodes(ctx),
 		s.dropKeys(ctx),
+		s.dropRuns(ctx),
 	)
 }
 

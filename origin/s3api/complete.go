@@ -88,6 +88,7 @@ func (c *call) completeUpload() error {
 		return err
 	}
 	c.writeWritten(&v)
+	c.writeExpiration(&v)
 	if !v.Null {
 		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
 	}

@@ -88,6 +88,9 @@ func (c *call) getObject() error {
 		return err
 	}
 	c.writeReplication(&v)
+	if v.Latest {
+		c.writeExpiration(&v)
+	}
 	c.writeSpan(&v, &s)
 	if c.r.Method == http.MethodHead || s.n == 0 {
 		c.w.WriteHeader(s.status)

@@ -87,6 +87,7 @@ func (c *call) putObject() error {
 // writeNewVersion tells of a version that was just made.
 func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 	c.writeWritten(v)
+	c.writeExpiration(v)
 	if b.Versioning != "" || !v.Null {
 		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
 	}

@@ -23,6 +23,9 @@ func newRoutes() routes {
 	add(bucket, "GET", "cors", "GetBucketCors", read, (*call).getBucketCORS)
 	add(bucket, "PUT", "cors", "PutBucketCors", write, (*call).putBucketCORS)
 	add(bucket, "DELETE", "cors", "DeleteBucketCors", write, (*call).deleteBucketCORS)
+	add(bucket, "GET", "lifecycle", "GetBucketLifecycleConfiguration", read, (*call).getBucketLifecycle)
+	add(bucket, "PUT", "lifecycle", "PutBucketLifecycleConfiguration", write, (*call).putBucketLifecycle)
+	add(bucket, "DELETE", "lifecycle", "DeleteBucketLifecycle", write, (*call).deleteBucketLifecycle)
 	add(bucket, "GET", "", "ListObjects", read, (*call).listObjects)
 	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
@@ -59,7 +62,6 @@ func addUnconfigured(add func(s scope, method, selector, name string, a access, 
 		code code
 	}{
 		"encryption":          {"GetBucketEncryption", errServerSideEncryptionNotFound},
-		"lifecycle":           {"GetBucketLifecycleConfiguration", errNoSuchLifecycle},
 		"object-lock":         {"GetObjectLockConfiguration", errObjectLockNotFound},
 		"ownershipControls":   {"GetBucketOwnershipControls", errOwnershipControlsNotFound},
 		"policy":              {"GetBucketPolicy", errNoSuchBucketPolicy},

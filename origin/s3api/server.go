@@ -23,6 +23,7 @@ import (
 	"meridian/internal/hop"
 	"meridian/internal/httpserve"
 	"meridian/metadata"
+	"meridian/metadata/lifecycle"
 	"meridian/origin"
 	"meridian/upload"
 )
@@ -82,6 +83,8 @@ type Options struct {
 	// Stall is how long a client may neither send nor take a byte before its
 	// connection is cut; a minute where it is zero. There is no overall limit.
 	Stall time.Duration
+	// LifecycleClock counts the days of lifecycle rules, for x-amz-expiration.
+	LifecycleClock lifecycle.Clock
 	// Now is the clock; time.Now where it is nil.
 	Now func() time.Time
 }
@@ -99,6 +102,7 @@ type Server struct {
 	routes     routes
 	keys       *recent[string, metadata.AccessKey]
 	cors       *recent[string, *cors.Config]
+	lifecycles *recent[string, *lifecycle.Config]
 	buckets    *recent[string, metadata.Bucket]
 	everywhere *recent[string, []string] // the regions that "all" means
 	metrics    *metrics
@@ -124,6 +128,9 @@ func New(o Options) *Server {
 	s.keys = newRecent(o.Now, o.Keys.Key)
 	s.cors = newRecent(o.Now, func(ctx context.Context, name string) (*cors.Config, error) {
 		return readCORS(ctx, o.Catalog, name)
+	})
+	s.lifecycles = newRecent(o.Now, func(ctx context.Context, name string) (*lifecycle.Config, error) {
+		return readLifecycle(ctx, o.Catalog, name)
 	})
 	s.buckets = newRecent(o.Now, o.Catalog.Bucket)
 	s.everywhere = newRecent(o.Now, func(ctx context.Context, _ string) ([]string, error) { return o.Catalog.KnownRegions(ctx) })
