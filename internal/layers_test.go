@@ -18,6 +18,7 @@ import (
 var layers = map[string][]string{
 	"internal/cors":      {},
 	"internal/hop":       {},
+	"internal/iam":       {},
 	"internal/checksum":  {},
 	"internal/faultlink": {},
 	"internal/h1":        {},
