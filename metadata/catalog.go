@@ -7,6 +7,7 @@ type Catalog interface {
 	Uploads
 	Blobs
 	Copies
+	WrappedKeys
 	Keys
 	Feed
 }

@@ -58,6 +58,8 @@ type Version struct {
 	// CRC64 is the CRC-64/NVME of the whole blob, kept for every blob, which
 	// copies and the scrubber verify.
 	CRC64 uint64
+	// Encryption says how the blob is encrypted; nil where it is not.
+	Encryption *Encryption
 	// Regions hold the blob durably.
 	Regions []string
 	// Parts are the parts of a multipart object, for part-number reads.
@@ -79,6 +81,8 @@ type ObjectPart struct {
 	Number    int               `json:"n"`
 	Size      int64             `json:"s"`
 	Checksums map[string]string `json:"c,omitempty"`
+	// Salt is that of the part's bytes, where they are encrypted.
+	Salt []byte `json:"k,omitempty"`
 }
 
 // Ref names a version: the current one where VersionID is empty, else by ULID

@@ -28,7 +28,9 @@ type Part struct {
 	Size      int64
 	ETag      string // hex MD5 of the part
 	Checksums map[string]string
-	CRC64     uint64 // CRC-64/NVME of the part
+	CRC64     uint64 // CRC-64/NVME of the part, as it is stored
+	// Salt is that of the part's bytes, where they are encrypted.
+	Salt []byte
 	// StorePart is the blob store's handle of these bytes: a part uploaded
 	// again gets another.
 	StorePart string

@@ -16,7 +16,7 @@ import (
 	"meridian/metadata"
 )
 
-// Catalog checks all that concerns buckets, objects, uploads, blobs and their
+// Catalog checks all that concerns buckets, objects, uploads, data keys, blobs and their
 // copies.
 func Catalog(t *testing.T, open func(t *testing.T) metadata.Store) {
 	t.Run("Buckets", func(t *testing.T) { Buckets(t, open) })
@@ -25,6 +25,7 @@ func Catalog(t *testing.T, open func(t *testing.T) metadata.Store) {
 	t.Run("Versions", func(t *testing.T) { Versions(t, open) })
 	t.Run("List", func(t *testing.T) { List(t, open) })
 	t.Run("Uploads", func(t *testing.T) { Uploads(t, open) })
+	t.Run("WrappedKeys", func(t *testing.T) { WrappedKeys(t, open) })
 	t.Run("Blobs", func(t *testing.T) { Blobs(t, open) })
 	t.Run("Copies", func(t *testing.T) { Copies(t, open) })
 }

@@ -46,6 +46,8 @@ func fullVersion(bucket, key string) metadata.Version {
 	v.ChecksumType = "COMPOSITE"
 	v.Regions = []string{home, abroad}
 	v.Parts = []metadata.ObjectPart{{Number: 1, Size: 5 << 20, Checksums: map[string]string{"crc32": "AAAAAA=="}}, {Number: 7, Size: 1}}
+	v.Parts[1].Salt = []byte{0, 255}
+	v.Encryption = &metadata.Encryption{Kind: metadata.CustomerKeys, Key: []byte{0, 1, 255}, Stored: 5<<40 + 33}
 	v.CRC64 = ^uint64(0)
 	v.Size = 5<<40 + 1
 	return v

@@ -40,6 +40,7 @@ func newUpload(bucket, key string) metadata.Upload {
 		Template: metadata.Version{
 			Bucket: bucket, Key: key, ID: v.ID, Blob: v.Blob, Owner: "ada", ContentType: "video/mp4",
 			UserMetadata: map[string]string{"a": "b"}, Tags: map[string]string{"c": "d"},
+			Encryption: &metadata.Encryption{Kind: metadata.ServerKeys, Key: []byte("0123456789")},
 		},
 		Region: home, StoreUpload: "store-" + v.ID, ChecksumAlgorithm: "crc32", ChecksumType: "COMPOSITE",
 		Created: time.Now().UTC().Truncate(time.Microsecond),
@@ -101,7 +102,7 @@ func testParts(t *testing.T, s metadata.Store) {
 	part := func(n int, store string) metadata.Part {
 		return metadata.Part{
 			Number: n, Size: int64(n) << 33, ETag: "md5-" + store, StorePart: store, CRC64: 1<<63 + uint64(n),
-			Checksums: map[string]string{"crc32": store}, Modified: time.Now().UTC().Truncate(time.Microsecond),
+			Checksums: map[string]string{"crc32": store}, Salt: []byte(store), Modified: time.Now().UTC().Truncate(time.Microsecond),
 		}
 	}
 	var want []metadata.Part

@@ -149,9 +149,9 @@ func recordPart(ctx context.Context, db querier, uploadID string, p *metadata.Pa
 	var found bool
 	var old partScan
 	err := db.QueryRow(ctx, `
-		SELECT d.r_found, `+partColumns+` FROM put_part($1, $2, $3, $4, $5, $6, $7, $8) d,
+		SELECT d.r_found, `+partColumns+` FROM put_part($1, $2, $3, $4, $5, $6, $7, $8, $9) d,
 		       LATERAL (SELECT (d.r_replaced).*) p`,
-		uploadID, p.Number, p.Size, int64(p.CRC64), modified, p.ETag, p.StorePart, sums).
+		uploadID, p.Number, p.Size, int64(p.CRC64), modified, p.ETag, p.StorePart, sums, p.Salt).
 		Scan(append([]any{&found}, old.targets()...)...)
 	switch {
 	case err != nil:
@@ -166,7 +166,7 @@ func recordPart(ctx context.Context, db querier, uploadID string, p *metadata.Pa
 }
 
 // partColumns are of part p, as partScan reads them.
-const partColumns = `p.number, p.size, p.crc64, p.modified, p.etag, p.store_part, p.checksums`
+const partColumns = `p.number, p.size, p.crc64, p.modified, p.etag, p.store_part, p.checksums, p.salt`
 
 // partScan reads a part; columns that are all null make an empty one.
 type partScan struct {
@@ -178,7 +178,7 @@ type partScan struct {
 
 func (s *partScan) targets() []any {
 	return []any{(*zeronull.Int8)(&s.number), (*zeronull.Int8)(&s.p.Size), (*zeronull.Int8)(&s.crc64),
-		(*zeronull.Timestamptz)(&s.p.Modified), (*zeronull.Text)(&s.p.ETag), (*zeronull.Text)(&s.p.StorePart), &s.sums}
+		(*zeronull.Timestamptz)(&s.p.Modified), (*zeronull.Text)(&s.p.ETag), (*zeronull.Text)(&s.p.StorePart), &s.sums, &s.p.Salt}
 }
 
 func (s *partScan) part() (metadata.Part, error) {

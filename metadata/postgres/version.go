@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -27,6 +28,8 @@ type attrs struct {
 	Checksums    map[string]string `json:"sums,omitempty"`
 	ChecksumType string            `json:"sumtype,omitempty"`
 	Sniffed      string            `json:"sniff,omitempty"`
+
+	Encryption *metadata.Encryption `json:"sse,omitempty"`
 }
 
 // formatAttrs is nil where there is nothing to keep.
@@ -36,6 +39,7 @@ func formatAttrs(v *metadata.Version) ([]byte, error) {
 		CacheControl: v.CacheControl, Expires: v.Expires, StorageClass: v.StorageClass,
 		Headers: v.Headers, User: v.UserMetadata, Tags: v.Tags,
 		Checksums: v.Checksums, ChecksumType: v.ChecksumType, Sniffed: v.Sniffed,
+		Encryption: v.Encryption,
 	})
 	if err != nil || string(text) == "{}" {
 		return nil, err
@@ -55,6 +59,7 @@ func parseAttrs(text []byte, v *metadata.Version) error {
 	v.CacheControl, v.Expires, v.StorageClass = a.CacheControl, a.Expires, a.StorageClass
 	v.Headers, v.UserMetadata, v.Tags = a.Headers, a.User, a.Tags
 	v.Checksums, v.ChecksumType, v.Sniffed = a.Checksums, a.ChecksumType, a.Sniffed
+	v.Encryption = a.Encryption
 	return nil
 }
 
@@ -168,5 +173,8 @@ func asKept(v metadata.Version) metadata.Version {
 	v.Modified = v.Modified.UTC().Truncate(time.Microsecond)
 	v.Headers, v.UserMetadata = maps.Clone(v.Headers), maps.Clone(v.UserMetadata)
 	v.Tags, v.Checksums = maps.Clone(v.Tags), maps.Clone(v.Checksums)
+	if e := v.Encryption; e != nil {
+		v.Encryption = &metadata.Encryption{Kind: e.Kind, Key: bytes.Clone(e.Key), Stored: e.Stored}
+	}
 	return v
 }
