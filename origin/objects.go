@@ -13,12 +13,13 @@ import (
 	"meridian/metadata"
 	"meridian/metadata/admit"
 	"meridian/origin/blob"
+	"meridian/origin/crypt"
 )
 
 // Peers reads blobs of other regions.
 type Peers interface {
-	// Open reads n bytes from offset off of v's blob, to the end where n is -1,
-	// out of the store of region. Missing there: fs.ErrNotExist.
+	// Open reads n bytes from offset off of v's blob, as it is stored, to the end
+	// where n is -1, out of the store of region. Missing there: fs.ErrNotExist.
 	Open(ctx context.Context, region string, v metadata.Version, off, n int64) (io.ReadCloser, error)
 }
 
@@ -37,6 +38,7 @@ type Options struct {
 	// Nearest sorts other regions, those first that are the soonest to answer;
 	// nil leaves them as the catalogue has them.
 	Nearest func(regions []string) []string
+	Crypt   *crypt.Keys // nil: no master key
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
 }

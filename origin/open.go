@@ -10,22 +10,47 @@ import (
 	"strings"
 
 	"meridian/metadata"
+	"meridian/origin/crypt"
 )
 
 // ErrUnavailable says that no region that holds a blob could be read.
 var ErrUnavailable = errors.New("no region that holds the object can be reached")
 
-// Open reads n bytes from offset off of v, to the end where n is -1: from the
-// own store, else from the nearest other region that holds the blob. A region
+// Open reads n bytes from offset off of v, to the end where n is -1. Of an object
+// that is encrypted it gives what OpenStored does, decrypted: errors are also
+// those of crypt.Keys.Unlock, unless v is unlocked, and sse.ErrDamaged.
+func (o *Objects) Open(ctx context.Context, v metadata.Version, off, n int64) (r io.ReadCloser, region string, err error) {
+	if v.Encryption == nil {
+		return o.OpenStored(ctx, v, off, n)
+	}
+	if err := o.Crypt.Unlock(&v); err != nil {
+		return nil, "", err
+	}
+	if rest := max(v.Size-off, 0); n < 0 || n > rest {
+		n = rest
+	}
+	if n == 0 {
+		return io.NopCloser(strings.NewReader("")), o.Region, nil
+	}
+	r, err = crypt.Open(&v, off, n, func(off, n int64) (stored io.ReadCloser, err error) {
+		stored, region, err = o.OpenStored(ctx, v, off, n)
+		return stored, err
+	})
+	return r, region, err
+}
+
+// OpenStored reads n bytes from offset off of v's blob, to the end where n is -1:
+// from the own store, else from the nearest other region that holds the blob. A region
 // that failed of late comes last. region tells where the bytes come from. Where
 // they break off another region goes on; only a body of the local disk store is
 // handed out as it is, an *os.File or a wrapper of one, so that io.Copy to a
 // socket can use sendfile.
-func (o *Objects) Open(ctx context.Context, v metadata.Version, off, n int64) (r io.ReadCloser, region string, err error) {
-	if v.Size == 0 {
+func (o *Objects) OpenStored(ctx context.Context, v metadata.Version, off, n int64) (r io.ReadCloser, region string, err error) {
+	size := v.StoredSize()
+	if size == 0 {
 		return io.NopCloser(strings.NewReader("")), o.Region, nil
 	}
-	if rest := max(v.Size-off, 0); n < 0 || n > rest {
+	if rest := max(size-off, 0); n < 0 || n > rest {
 		n = rest
 	}
 	b := &body{objects: o, ctx: ctx, version: v, off: off, left: n, sources: o.sources(v)}

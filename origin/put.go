@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"meridian/internal/checksum"
+	"meridian/internal/sse"
 	"meridian/metadata"
 	"meridian/metadata/admit"
 	"meridian/origin/blob"
+	"meridian/origin/crypt"
 	"meridian/origin/record"
 )
 
@@ -40,17 +44,24 @@ type PutInput struct {
 	// it is nil.
 	Bucket *metadata.Bucket
 
-	crc64 *uint64 // of the whole body, where it is known beforehand
+	crc64 *uint64 // of the whole body, in plain, where it is known beforehand
 }
 
 // Put stores the body and makes it the current version of its key, if the rules
-// of the bucket let it in: metadata.ErrTooLarge, ErrTypeRefused and ErrQuota are
+// of the bucket let it in, encrypted as the template or the bucket says: metadata.ErrTooLarge, ErrTypeRefused and ErrQuota are
 // told as soon as they are known, most before the body is read. After a nil error both are durable; after an error nothing is visible, except that the
 // outcome of a commit whose connection broke is not known.
 func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error) {
 	v := in.Template
 	if err := metadata.CheckKey(v.Key); err != nil {
 		return metadata.Version{}, err
+	}
+	if in.Bucket == nil {
+		b, err := o.Catalog.Bucket(ctx, v.Bucket)
+		if err != nil {
+			return metadata.Version{}, err
+		}
+		in.Bucket = &b
 	}
 	admitted, err := o.admit(ctx, in)
 	if err != nil {
@@ -63,27 +74,42 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	v.ID = id
 	v.Blob = blob.KeyFor(v.Bucket, id, v.Key)
 	v.Regions = []string{o.Region}
+	if err := o.Crypt.Lock(in.Bucket, &v); err != nil {
+		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, err)
+	}
 
 	sniffer := &admit.Sniffer{Reader: admitted}
-	body := checksum.NewReader(sniffer, in.Verify, append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)...)
-	info, err := o.Store.Put(ctx, v.Blob, in.Size, body, record.Meta(v))
+	algs := append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)
+	if in.crc64 != nil && v.Encryption != nil {
+		algs = append(algs, checksum.CRC64NVME) // that of the blob is another
+	}
+	body := checksum.NewReader(sniffer, in.Verify, algs...)
+	info, err := o.store(ctx, &v, in.Size, body)
 	if err != nil {
 		return metadata.Version{}, fmt.Errorf("put %s/%s: %w", v.Bucket, v.Key, admit.Blame(admitted, err))
 	}
 	sums, err := body.Finish()
-	if err == nil && in.crc64 != nil && *in.crc64 != info.CRC64 {
-		err = fmt.Errorf("put %s/%s: %w: checksum %016x, not %016x", v.Bucket, v.Key, blob.ErrCorrupt, info.CRC64, *in.crc64)
+	if err == nil && in.crc64 != nil {
+		got := checksum.EncodeCRC64(info.CRC64)
+		if v.Encryption != nil {
+			got = sums[string(checksum.CRC64NVME)]
+		}
+		if want := checksum.EncodeCRC64(*in.crc64); got != want {
+			err = fmt.Errorf("put %s/%s: %w: checksum %s, not %s", v.Bucket, v.Key, blob.ErrCorrupt, got, want)
+		}
 	}
 	if err != nil {
 		o.discard(ctx, v.Blob)
 		return metadata.Version{}, err
 	}
-	v.Size, v.CRC64 = info.Size, info.CRC64
+	v.CRC64 = info.CRC64
 	if v.Sniffed = ""; metadata.MediaType(v.ContentType, v.Key) == "" {
 		v.Sniffed = sniffer.Type()
 	}
-	v.ETag = sums[string(checksum.MD5)]
-	delete(sums, string(checksum.MD5))
+	v.ETag = crypt.ETag(v.Encryption, sums[string(checksum.MD5)])
+	maps.DeleteFunc(sums, func(alg, _ string) bool {
+		return alg == string(checksum.MD5) || !slices.Contains(in.Algorithms, checksum.Algorithm(alg))
+	})
 	v.Checksums = sums
 	if len(sums) > 0 {
 		v.ChecksumType = FullObject
@@ -94,18 +120,27 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 
 // admit is the body, held to the rules of its bucket.
 func (o *Objects) admit(ctx context.Context, in PutInput) (io.Reader, error) {
-	b := in.Bucket
-	if b == nil {
-		found, err := o.Catalog.Bucket(ctx, in.Template.Bucket)
-		if err != nil {
-			return nil, err
-		}
-		b = &found
-	}
-	if err := admit.Early(ctx, o.Catalog, b, &in.Template, in.Size); err != nil {
+	if err := admit.Early(ctx, o.Catalog, in.Bucket, &in.Template, in.Size); err != nil {
 		return nil, err
 	}
-	return admit.Body(b, in.Template.ContentType, in.Body)
+	return admit.Body(in.Bucket, in.Template.ContentType, in.Body)
+}
+
+// store puts the blob of v, encrypted where v is, and sets its sizes.
+func (o *Objects) store(ctx context.Context, v *metadata.Version, size int64, body io.Reader) (blob.Info, error) {
+	e := v.Encryption
+	if e == nil {
+		info, err := o.Store.Put(ctx, v.Blob, size, body, record.Meta(*v))
+		v.Size = info.Size
+		return info, err
+	}
+	sealer, err := sse.NewSealer(*e.Data, nil, body)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	info, err := o.Store.Put(ctx, v.Blob, crypt.StoredSize(e, size), sealer, record.Meta(*v))
+	v.Size, e.Stored = sealer.Size(), info.Size
+	return info, err
 }
 
 // FullObject is the ChecksumType of sums over the whole body.
@@ -119,7 +154,10 @@ func (o *Objects) Copy(ctx context.Context, src metadata.Version, in PutInput) (
 		return metadata.Version{}, err
 	}
 	defer body.Close()
-	in.Body, in.Size, in.crc64 = body, src.Size, &src.CRC64
+	in.Body, in.Size = body, src.Size
+	if src.Encryption == nil { // else each slice proves what it is
+		in.crc64 = &src.CRC64
+	}
 	return o.Put(ctx, in)
 }
 

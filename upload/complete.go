@@ -16,6 +16,7 @@ import (
 	"meridian/metadata/admit"
 	"meridian/metadata/media/probe"
 	"meridian/origin/blob"
+	"meridian/origin/crypt"
 )
 
 // Values of metadata.Version.ChecksumType.
@@ -96,14 +97,14 @@ func (m *Manager) complete(ctx context.Context, u metadata.Upload, named []Compl
 	defer cancel()
 	stored := make([]blob.Part, len(parts))
 	for i, p := range parts {
-		stored[i] = storePart(p)
+		stored[i] = storePart(&u, p)
 	}
 	info, err := m.Store.Complete(ctx, u.StoreUpload, stored)
 	if err != nil {
 		return metadata.Version{}, m.known(err)
 	}
-	if info.Size != v.Size || info.CRC64 != 0 && info.CRC64 != v.CRC64 {
-		return metadata.Version{}, fmt.Errorf("complete upload %s: the store made %d bytes with checksum %x, not %d with %x", u.ID, info.Size, info.CRC64, v.Size, v.CRC64)
+	if info.Size != v.StoredSize() || info.CRC64 != 0 && info.CRC64 != v.CRC64 {
+		return metadata.Version{}, fmt.Errorf("complete upload %s: the store made %d bytes with checksum %x, not %d with %x", u.ID, info.Size, info.CRC64, v.StoredSize(), v.CRC64)
 	}
 	v.Modified = m.Now().UTC().Truncate(time.Millisecond)
 	if err = m.admitWhole(ctx, &b, &v); err == nil {
@@ -135,7 +136,10 @@ func (m *Manager) admitWhole(ctx context.Context, b *metadata.Bucket, v *metadat
 	if n == 0 {
 		return admit.Head(b, v.ContentType, nil)
 	}
-	body, err := m.Store.Open(ctx, v.Blob, 0, n)
+	body, err := m.openHead(ctx, v, n)
+	if errors.Is(err, crypt.ErrKeyNeeded) && len(b.UploadRules.Types) == 0 {
+		return nil // what is only for who has the key is nothing to us
+	}
 	if err != nil {
 		return fmt.Errorf("look at upload %s: %w", v.ID, err)
 	}
@@ -148,6 +152,18 @@ func (m *Manager) admitWhole(ctx context.Context, b *metadata.Bucket, v *metadat
 		v.Sniffed = admit.MediaOf(head)
 	}
 	return admit.Head(b, v.ContentType, head)
+}
+
+// openHead reads the first n bytes of a version whose blob is in the own store.
+func (m *Manager) openHead(ctx context.Context, v *metadata.Version, n int64) (io.ReadCloser, error) {
+	stored := func(off, n int64) (io.ReadCloser, error) { return m.Store.Open(ctx, v.Blob, off, n) }
+	if v.Encryption == nil {
+		return stored(0, n)
+	}
+	if err := m.Crypt.Unlock(v); err != nil {
+		return nil, err
+	}
+	return crypt.Open(v, 0, n, stored)
 }
 
 // Completed finds the object that an upload has become, if it was made of these
@@ -211,10 +227,18 @@ func assemble(u metadata.Upload, parts []metadata.Part) (metadata.Version, error
 	v := u.Template
 	etags := make([]string, len(parts))
 	v.Parts = make([]metadata.ObjectPart, len(parts))
+	if v.Encryption != nil {
+		e := *v.Encryption
+		v.Encryption = &e
+	}
 	for i, p := range parts {
 		etags[i] = p.ETag
-		v.Parts[i] = metadata.ObjectPart{Number: p.Number, Size: p.Size, Checksums: p.Checksums}
-		v.CRC64 = checksum.CombineCRC64(v.CRC64, p.CRC64, p.Size)
+		v.Parts[i] = metadata.ObjectPart{Number: p.Number, Size: p.Size, Checksums: p.Checksums, Salt: p.Salt}
+		stored := crypt.StoredSize(v.Encryption, p.Size)
+		if v.Encryption != nil {
+			v.Encryption.Stored += stored
+		}
+		v.CRC64 = checksum.CombineCRC64(v.CRC64, p.CRC64, stored)
 		if v.Size += p.Size; v.Size > MaxObjectSize {
 			return metadata.Version{}, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, int64(MaxObjectSize))
 		}
@@ -224,16 +248,20 @@ func assemble(u metadata.Upload, parts []metadata.Part) (metadata.Version, error
 		return metadata.Version{}, err
 	}
 	alg := checksum.Algorithm(u.ChecksumAlgorithm)
+	kind := u.ChecksumType
 	if alg == "" {
 		// As S3 does where the client chose nothing.
-		v.Checksums, v.ChecksumType = map[string]string{string(checksum.CRC64NVME): checksum.EncodeCRC64(v.CRC64)}, fullObject
-		return v, nil
+		alg, kind = checksum.CRC64NVME, fullObject
+		if v.Encryption == nil { // the blob is the object
+			v.Checksums, v.ChecksumType = map[string]string{string(alg): checksum.EncodeCRC64(v.CRC64)}, kind
+			return v, nil
+		}
 	}
-	sum, err := wholeSum(alg, u.ChecksumType, parts)
+	sum, err := wholeSum(alg, kind, parts)
 	if err != nil {
 		return metadata.Version{}, err
 	}
-	v.Checksums, v.ChecksumType = map[string]string{string(alg): sum}, u.ChecksumType
+	v.Checksums, v.ChecksumType = map[string]string{string(alg): sum}, kind
 	return v, nil
 }
 
@@ -262,7 +290,7 @@ func announced(v metadata.Version, o CompleteOptions) error {
 	}
 	for alg, want := range o.Checksums {
 		have, ok := v.Checksums[alg]
-		if !ok && alg == string(checksum.CRC64NVME) {
+		if !ok && alg == string(checksum.CRC64NVME) && v.Encryption == nil {
 			have, ok = checksum.EncodeCRC64(v.CRC64), true
 		}
 		if !ok {

@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"meridian/internal/checksum"
+	"meridian/internal/sse"
 	"meridian/metadata"
 	"meridian/metadata/admit"
 	"meridian/origin/blob"
+	"meridian/origin/crypt"
 	"meridian/origin/record"
 )
 
@@ -52,6 +54,7 @@ type Options struct {
 	// MinPart is the least size of a part that is not the last; MinPartSize
 	// where it is zero.
 	MinPart int64
+	Crypt   *crypt.Keys // nil: no master key
 }
 
 // Manager keeps the uploads of one region. Its methods may run at once.
@@ -96,6 +99,9 @@ func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg chec
 	}
 	template.Size = 0
 	template.ID, template.Blob, template.Regions = id, blob.KeyFor(template.Bucket, id, template.Key), []string{m.Region}
+	if err := m.Crypt.Lock(&b, &template); err != nil {
+		return metadata.Upload{}, fmt.Errorf("begin upload of %s/%s: %w", template.Bucket, template.Key, err)
+	}
 	u := metadata.Upload{
 		ID: id, Template: template, Region: m.Region, ChecksumAlgorithm: string(alg), ChecksumType: kind,
 		Created: m.Now().UTC().Truncate(time.Millisecond),
@@ -116,7 +122,8 @@ func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg chec
 // sums of algs and MD5 before the part is recorded, and refuses it by an error;
 // it may be nil. A part that the rules of the bucket forbid is mostly refused
 // already here: one larger than the object may be, or a first one of the wrong
-// type. Complete has the last word.
+// type. Complete has the last word. Where the object is encrypted with a key of its
+// owner's, u.Template is unlocked.
 func (m *Manager) PutPart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader, algs []checksum.Algorithm, verify func(sums map[string]string) error) (metadata.Part, error) {
 	p, err := m.StorePart(ctx, u, n, size, body, algs, verify)
 	if err != nil {
@@ -147,29 +154,54 @@ func (m *Manager) StorePart(ctx context.Context, u metadata.Upload, n int, size 
 	if err != nil {
 		return metadata.Part{}, err
 	}
-	read := checksum.NewReader(admitted, verify, append([]checksum.Algorithm{checksum.MD5}, algs...)...)
-	stored, err := m.Store.PutPart(ctx, u.StoreUpload, n, size, read)
+	algs = append([]checksum.Algorithm{checksum.MD5}, algs...)
+	if u.Template.Encryption != nil && u.ChecksumAlgorithm == "" {
+		// That of the whole cannot come from those of the blob.
+		algs = append(algs, checksum.CRC64NVME)
+	}
+	read := checksum.NewReader(admitted, verify, algs...)
+	p, err := m.store(ctx, &u, n, size, read)
 	if err != nil {
 		return metadata.Part{}, m.known(admit.Blame(admitted, err))
-	}
-	p := metadata.Part{
-		Number: n, Size: stored.Size, CRC64: stored.CRC64, StorePart: stored.ID,
-		Modified: m.Now().UTC().Truncate(time.Millisecond),
 	}
 	sums, err := read.Finish()
 	if err != nil {
 		m.DropPart(ctx, u, p)
 		return metadata.Part{}, err
 	}
-	p.ETag = sums[string(checksum.MD5)]
+	p.ETag = crypt.ETag(u.Template.Encryption, sums[string(checksum.MD5)])
 	delete(sums, string(checksum.MD5))
 	p.Checksums = sums
 	return p, nil
 }
 
+// store puts the bytes of a part, encrypted where the object is to be.
+func (m *Manager) store(ctx context.Context, u *metadata.Upload, n int, size int64, body io.Reader) (metadata.Part, error) {
+	p := metadata.Part{Number: n, Modified: m.Now().UTC().Truncate(time.Millisecond)}
+	e := u.Template.Encryption
+	var sealer *sse.Sealer
+	if e != nil {
+		if err := m.Crypt.Unlock(&u.Template); err != nil {
+			return p, fmt.Errorf("put part %d of upload %s: %w", n, u.ID, err)
+		}
+		p.Salt = sse.NewSalt()
+		var err error
+		if sealer, err = sse.NewSealer(*u.Template.Encryption.Data, p.Salt, body); err != nil {
+			return p, err
+		}
+		body = sealer
+	}
+	stored, err := m.Store.PutPart(ctx, u.StoreUpload, n, crypt.StoredSize(e, size), body)
+	if p.Size = stored.Size; sealer != nil {
+		p.Size = sealer.Size()
+	}
+	p.CRC64, p.StorePart = stored.CRC64, stored.ID
+	return p, err
+}
+
 // DropPart frees the bytes of a part that is not recorded, or no longer.
 func (m *Manager) DropPart(ctx context.Context, u metadata.Upload, p metadata.Part) {
-	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, storePart(p)) })
+	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, storePart(&u, p)) })
 }
 
 func (m *Manager) admitPart(ctx context.Context, u metadata.Upload, n int, size int64, body io.Reader) (io.Reader, error) {
@@ -253,6 +285,6 @@ func (m *Manager) clean(ctx context.Context, what string, do func(context.Contex
 	}
 }
 
-func storePart(p metadata.Part) blob.Part {
-	return blob.Part{Number: p.Number, ID: p.StorePart, Size: p.Size, CRC64: p.CRC64}
+func storePart(u *metadata.Upload, p metadata.Part) blob.Part {
+	return blob.Part{Number: p.Number, ID: p.StorePart, Size: crypt.StoredSize(u.Template.Encryption, p.Size), CRC64: p.CRC64}
 }

@@ -99,7 +99,7 @@ func (p *Peers) Open(ctx context.Context, region string, v metadata.Version, off
 	if off < 0 {
 		return nil, fmt.Errorf("read %s at %d: %w", v.Blob, off, fs.ErrInvalid)
 	}
-	rest := max(v.Size-off, 0)
+	rest := max(v.StoredSize()-off, 0)
 	if n < 0 || n > rest {
 		n = rest
 	}

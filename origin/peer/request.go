@@ -44,12 +44,12 @@ func (p *Peers) request(ctx context.Context, endpoint string, v *metadata.Versio
 func check(resp *http.Response, v *metadata.Version, off, n int64) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
-		want := "bytes " + strconv.FormatInt(off, 10) + "-" + strconv.FormatInt(off+n-1, 10) + "/" + strconv.FormatInt(v.Size, 10)
+		want := "bytes " + strconv.FormatInt(off, 10) + "-" + strconv.FormatInt(off+n-1, 10) + "/" + strconv.FormatInt(v.StoredSize(), 10)
 		if got := resp.Header.Get("Content-Range"); got != want {
 			return fmt.Errorf("%w: content range %q, not %q", errAnswer, got, want)
 		}
 	case http.StatusOK:
-		if off != 0 || n != v.Size {
+		if off != 0 || n != v.StoredSize() {
 			return fmt.Errorf("%w: the whole object instead of bytes %d-%d", errAnswer, off, off+n-1)
 		}
 	case http.StatusNotFound:

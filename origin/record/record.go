@@ -6,6 +6,8 @@
 //
 //	bucket, key, version, owner           who it is; always there
 //	null                                  "true" for the version that clients call null
+//	encryption                            metadata.Encryption.Kind of a blob that is
+//	                                      encrypted; its key is in the catalogue only
 //	content-type, content-encoding,
 //	content-disposition, content-language,
 //	cache-control, expires, storage-class
@@ -84,6 +86,9 @@ func Meta(v metadata.Version) blob.Meta {
 	if v.Null {
 		m["null"] = "true"
 	}
+	if v.Encryption != nil {
+		m["encryption"] = v.Encryption.Kind
+	}
 	var names []string
 	size := m.Size()
 	values := map[string]string{}
@@ -129,6 +134,9 @@ func Parse(m blob.Meta) (v metadata.Version, left []string, err error) {
 		return metadata.Version{}, nil, fmt.Errorf("%w: no bucket, key or version", ErrMalformed)
 	}
 	v.Null = m["null"] == "true"
+	if kind := m["encryption"]; kind != "" {
+		v.Encryption = &metadata.Encryption{Kind: kind}
+	}
 	switch names := m[leftOut]; names {
 	case "":
 	case all:

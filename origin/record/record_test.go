@@ -26,6 +26,7 @@ func TestAVersionComesBackFromItsMetadata(t *testing.T) {
 			UserMetadata: map[string]string{"mtime": "1.5", "note": "日本 =?x?="},
 		},
 		"looks encoded": {Bucket: "b", Key: "base64:aGVsbG8", ID: id, Owner: "base64:"},
+		"encrypted":     {Bucket: "b", Key: "k", ID: id, Encryption: &metadata.Encryption{Kind: metadata.CustomerKeys}},
 		"no latin":      {Bucket: "b", Key: strings.Repeat("写真", 100), ID: id},
 		"not UTF-8":     {Bucket: "b", Key: "\xff\x00\n", ID: id},
 	} {
@@ -47,6 +48,7 @@ func TestWhatHasNoRoomIsNamed(t *testing.T) {
 	t.Parallel()
 	great := metadata.Version{
 		Bucket: strings.Repeat("b", 63), Key: strings.Repeat("é", 512), ID: id, Owner: strings.Repeat("ü", 128), Null: true,
+		Encryption:  &metadata.Encryption{Kind: metadata.CustomerKeys},
 		ContentType: "video/mp4", ContentEncoding: "gzip", ContentDisposition: "inline", ContentLanguage: "de", CacheControl: "no-cache",
 		Expires: "0", StorageClass: "STANDARD", Headers: map[string]string{"cache-tag": "x"}, Tags: map[string]string{"a": "b"},
 		UserMetadata: map[string]string{"c": "d"},

@@ -150,7 +150,7 @@ func (r *Replicator) fetch(ctx context.Context, c *metadata.Copy, v metadata.Ver
 			return "", err
 		}
 	}
-	if v.Size > 2*r.PartSize {
+	if v.StoredSize() > 2*r.PartSize {
 		return r.fetchParts(ctx, c, v)
 	}
 	from, err = r.fetchWhole(ctx, v)
@@ -171,16 +171,16 @@ func (r *Replicator) there(ctx context.Context, v metadata.Version) (bool, error
 		return false, nil
 	case err != nil:
 		return false, err
-	case info.Size == v.Size && info.CRC64 == v.CRC64:
+	case info.Size == v.StoredSize() && info.CRC64 == v.CRC64:
 		return true, nil
 	}
-	r.Log.Warn("removed a copy with other bytes", "blob", v.Blob, "size", info.Size, "want", v.Size)
+	r.Log.Warn("removed a copy with other bytes", "blob", v.Blob, "size", info.Size, "want", v.StoredSize())
 	return false, r.Store.Delete(ctx, v.Blob)
 }
 
 // fetchWhole copies a blob in one piece.
 func (r *Replicator) fetchWhole(ctx context.Context, v metadata.Version) (from string, err error) {
-	body, from, err := r.Source.Open(ctx, v, 0, -1)
+	body, from, err := r.Source.OpenStored(ctx, v, 0, -1)
 	if err != nil {
 		return "", err
 	}
@@ -191,7 +191,7 @@ func (r *Replicator) fetchWhole(ctx context.Context, v metadata.Version) (from s
 		}
 		return nil
 	}, checksum.CRC64NVME)
-	info, err := r.Store.Put(ctx, v.Blob, v.Size, read, record.Meta(v))
+	info, err := r.Store.Put(ctx, v.Blob, v.StoredSize(), read, record.Meta(v))
 	if err != nil {
 		return from, err
 	}

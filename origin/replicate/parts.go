@@ -29,7 +29,7 @@ func (r *Replicator) fetchParts(ctx context.Context, c *metadata.Copy, v metadat
 	if err != nil {
 		return "", err
 	}
-	if off < v.Size {
+	if off < v.StoredSize() {
 		if from, err = r.storeParts(ctx, c, v, &parts, off); err != nil {
 			return from, r.known(ctx, c, err)
 		}
@@ -38,7 +38,7 @@ func (r *Replicator) fetchParts(ctx context.Context, c *metadata.Copy, v metadat
 	if err != nil {
 		return from, r.known(ctx, c, err)
 	}
-	if info.Size != v.Size || info.CRC64 != v.CRC64 {
+	if info.Size != v.StoredSize() || info.CRC64 != v.CRC64 {
 		err = corrupt(v, from, checksum.EncodeCRC64(info.CRC64))
 		return from, errors.Join(err, r.discard(ctx, v), r.Catalog.CopyUpload(ctx, *c, ""))
 	}
@@ -53,14 +53,14 @@ func (r *Replicator) resume(ctx context.Context, c *metadata.Copy, v metadata.Ve
 			return nil, 0, err
 		}
 		for i, p := range stored {
-			if p.Number != i+1 || off+p.Size > v.Size {
+			if p.Number != i+1 || off+p.Size > v.StoredSize() {
 				break
 			}
 			parts = append(parts, blob.Part{Number: p.Number, ID: p.StorePart, Size: p.Size, CRC64: p.CRC64})
 			off += p.Size
 		}
 		if off > 0 {
-			r.Log.Info("copy goes on", "blob", v.Blob, "offset", off, "of", v.Size)
+			r.Log.Info("copy goes on", "blob", v.Blob, "offset", off, "of", v.StoredSize())
 		}
 		return parts, off, nil
 	}
@@ -77,13 +77,13 @@ func (r *Replicator) resume(ctx context.Context, c *metadata.Copy, v metadata.Ve
 
 // storeParts reads on from off, in one go, and stores it in parts.
 func (r *Replicator) storeParts(ctx context.Context, c *metadata.Copy, v metadata.Version, parts *[]blob.Part, off int64) (from string, err error) {
-	body, from, err := r.Source.Open(ctx, v, off, -1)
+	body, from, err := r.Source.OpenStored(ctx, v, off, -1)
 	if err != nil {
 		return "", err
 	}
 	defer body.Close()
-	for off < v.Size {
-		n := min(r.partSize(v.Size), v.Size-off)
+	for off < v.StoredSize() {
+		n := min(r.partSize(v.StoredSize()), v.StoredSize()-off)
 		p, err := r.Store.PutPart(ctx, c.Upload, len(*parts)+1, n, io.LimitReader(body, n))
 		if err != nil {
 			return from, err

@@ -30,9 +30,9 @@ type Catalog interface {
 
 // Source reads blobs of other regions; origin.Objects does.
 type Source interface {
-	// Open reads n bytes from offset off of v, to the end where n is -1, and
-	// tells from which region they come.
-	Open(ctx context.Context, v metadata.Version, off, n int64) (io.ReadCloser, string, error)
+	// OpenStored reads n bytes from offset off of v's blob, to the end where n is
+	// -1, and tells from which region they come.
+	OpenStored(ctx context.Context, v metadata.Version, off, n int64) (io.ReadCloser, string, error)
 }
 
 // Options describe a replicator. Those not marked optional are required.

@@ -82,7 +82,7 @@ type source struct {
 	asked []int64 // offsets
 }
 
-func (s *source) Open(ctx context.Context, v metadata.Version, off, n int64) (io.ReadCloser, string, error) {
+func (s *source) OpenStored(ctx context.Context, v metadata.Version, off, n int64) (io.ReadCloser, string, error) {
 	s.mu.Lock()
 	s.asked = append(s.asked, off)
 	spoil := s.spoil
