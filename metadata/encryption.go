@@ -52,9 +52,9 @@ type WrappedKey struct {
 // WrappedKeys are the data keys under the master key, for whoever wraps them
 // anew.
 type WrappedKeys interface {
-	// FormerKeys are up to limit data keys of ServerKeys that do not begin with
-	// mark, of 9 bytes, the sign of the current master key.
-	FormerKeys(ctx context.Context, mark []byte, limit int) ([]WrappedKey, error)
+	// FormerKeys are up to limit data keys of ServerKeys that begin with one of
+	// marks, of 9 bytes: each is the sign of a master key.
+	FormerKeys(ctx context.Context, marks [][]byte, limit int) ([]WrappedKey, error)
 	// Rewrap puts renewed[i] in the place of former[i], unless that is gone or
 	// has changed. No event tells of it: nothing has that anybody can see.
 	Rewrap(ctx context.Context, former []WrappedKey, renewed [][]byte) error

@@ -436,3 +436,70 @@ func BenchmarkObjects(b *testing.B) {
 		})
 	}
 }
+
+// TestRotation replaces the master key under objects, versions and an upload in
+// progress.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	v := diskVault(t, &crypt.Keys{Ring: ring(t, 1), All: true})
+	v.uploads.MinPart = 1
+	first := v.put("key", "first", nil)
+	many := v.multipart("many", nil, 100_000, 5)
+	mine := v.put("mine", "hers", customer(3))
+	begun, err := v.uploads.Begin(t.Context(), metadata.Version{Bucket: "photos", Key: "running", Owner: "root"}, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := map[string]uint64{}
+	for _, key := range v.blobs() {
+		info, err := v.store.Stat(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blobs[key] = info.CRC64
+	}
+
+	both := ring(t, 2, 1)
+	v.use(&crypt.Keys{Ring: both, All: true})
+	rewrapper := crypt.Rewrapper{Ring: both, Catalog: v.catalog, Log: slog.New(slog.DiscardHandler)}
+	if n, err := rewrapper.Round(t.Context()); n != 3 || err != nil {
+		t.Errorf("wrapped %d, %v; want two versions and an upload", n, err)
+	}
+	if n, err := rewrapper.Round(t.Context()); n != 0 || err != nil {
+		t.Errorf("wrapped %d more, %v", n, err)
+	}
+	for key, sum := range blobs {
+		if info, err := v.store.Stat(t.Context(), key); err != nil || info.CRC64 != sum {
+			t.Errorf("blob %s has changed: %v", key, err)
+		}
+	}
+
+	v.use(&crypt.Keys{Ring: ring(t, 2), All: true})
+	v.reads(v.found(first), "first")
+	v.reads(v.found(many), secret(100_005))
+	v.reads(with(v.found(mine), 3), "hers")
+	u, err := v.catalog.Upload(t.Context(), "photos", "running", begun.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := v.uploads.PutPart(t.Context(), u, 1, 4, strings.NewReader("last"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := v.uploads.Complete(t.Context(), u, []upload.CompletePart{{Number: 1, ETag: p.ETag}}, upload.CompleteOptions{Size: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.reads(v.found(done), "last")
+}
+
+func (v *vault) blobs() (keys []string) {
+	v.t.Helper()
+	for info, err := range v.store.List(v.t.Context(), "") {
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}

@@ -104,9 +104,15 @@ func (r *Ring) Unwrap(wrapped []byte, place string) (DataKey, error) {
 	return DataKey{}, ErrNoMasterKey
 }
 
-// Mark is how every data key begins that was wrapped under the current master
-// key.
-func (r *Ring) Mark() []byte { return r.sealers[0].Mark() }
+// Marks are how data keys begin: each that is wrapped under the first master key
+// with the first mark, and so on.
+func (r *Ring) Marks() [][]byte {
+	marks := make([][]byte, len(r.sealers))
+	for i, s := range r.sealers {
+		marks[i] = s.Mark()
+	}
+	return marks
+}
 
 func open(s *seal.Sealer, wrapped []byte, place string) (k DataKey, err error) {
 	b, err := s.Open(wrapped, place)

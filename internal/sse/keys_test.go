@@ -29,7 +29,7 @@ func TestRotation(t *testing.T) {
 	if got, err := during.Unwrap(old, "bkt/1"); got != key || err != nil {
 		t.Errorf("the older key unwraps: %v", err)
 	}
-	if !bytes.HasPrefix(old, before.Mark()) || bytes.HasPrefix(old, during.Mark()) {
+	if !bytes.HasPrefix(old, before.Marks()[0]) || bytes.HasPrefix(old, during.Marks()[0]) {
 		t.Error("it cannot be seen under which key it was wrapped")
 	}
 	renewed := during.Wrap(key, "bkt/1")
@@ -99,7 +99,7 @@ func TestParseRing(t *testing.T) {
 	}
 	for _, s := range []string{one + "," + two, "# of 2026\n" + one + " # current\n\n" + two + "\n", one + "\r\n" + two} {
 		r, err := sse.ParseRing(s)
-		if err != nil || !bytes.Equal(r.Mark(), want.Mark()) {
+		if err != nil || !bytes.Equal(r.Marks()[0], want.Marks()[0]) {
 			t.Errorf("%q: %v", s, err)
 			continue
 		}

@@ -32,11 +32,13 @@ func testRewrap(t *testing.T, s metadata.Store) {
 		}
 		return done
 	}
-	// Marks of 9 bytes: one before, one after that of now.
+	// Marks of 9 bytes, of two former master keys and of that of now.
 	const former, later, now = "mark-aaaa", "mark-zzzz", "mark-mmmm"
+	marks := [][]byte{[]byte(former), []byte(later)}
 	old := commit(encrypted(newVersion(b.Name, "key"), metadata.ServerKeys, former+" old"))
 	current := commit(encrypted(newVersion(b.Name, "key"), metadata.ServerKeys, later+" current"))
 	commit(encrypted(newVersion(b.Name, "mine"), metadata.CustomerKeys, former+" customer"))
+	commit(encrypted(newVersion(b.Name, "lost"), metadata.ServerKeys, "mark-????"+" lost"))
 	commit(encrypted(newVersion(b.Name, "new"), metadata.ServerKeys, now+" new"))
 	put(t, s, b.Name, "plain")
 	u := newUpload(b.Name, "upload")
@@ -45,11 +47,11 @@ func testRewrap(t *testing.T, s metadata.Store) {
 		t.Fatal(err)
 	}
 
-	list, err := s.FormerKeys(ctx, []byte(now), 10)
+	list, err := s.FormerKeys(ctx, marks, 10)
 	if err != nil || len(list) != 3 {
 		t.Fatalf("FormerKeys = %+v, %v; want three", list, err)
 	}
-	if some, err := s.FormerKeys(ctx, []byte(now), 2); err != nil || len(some) != 2 {
+	if some, err := s.FormerKeys(ctx, marks, 2); err != nil || len(some) != 2 {
 		t.Errorf("FormerKeys up to two = %+v, %v", some, err)
 	}
 	renewed := make([][]byte, len(list))
@@ -73,7 +75,7 @@ func testRewrap(t *testing.T, s metadata.Store) {
 		t.Errorf("upload: %+v, %v", got.Template.Encryption, err)
 	}
 	// The version that went to the history meanwhile is found there.
-	list, err = s.FormerKeys(ctx, []byte(now), 10)
+	list, err = s.FormerKeys(ctx, marks, 10)
 	if err != nil || len(list) != 2 {
 		t.Fatalf("FormerKeys = %+v, %v; want the version that came and the one that moved", list, err)
 	}
@@ -83,7 +85,7 @@ func testRewrap(t *testing.T, s metadata.Store) {
 	if err := s.Rewrap(ctx, list, renewed[:2]); err != nil {
 		t.Fatal(err)
 	}
-	if list, err = s.FormerKeys(ctx, []byte(now), 10); err != nil || len(list) > 0 {
+	if list, err = s.FormerKeys(ctx, marks, 10); err != nil || len(list) > 0 {
 		t.Errorf("left: %+v, %v", list, err)
 	}
 }

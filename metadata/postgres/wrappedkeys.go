@@ -17,32 +17,32 @@ var _ metadata.WrappedKeys = (*Store)(nil)
 var wrappedIn = [...]string{"object", "object_history", "upload"}
 
 // FormerKeys implements metadata.WrappedKeys.
-func (s *Store) FormerKeys(ctx context.Context, mark []byte, limit int) (list []metadata.WrappedKey, err error) {
-	text := base64.StdEncoding.EncodeToString(mark)
+func (s *Store) FormerKeys(ctx context.Context, marks [][]byte, limit int) (list []metadata.WrappedKey, err error) {
+	texts := make([]string, len(marks))
+	for i, m := range marks {
+		texts[i] = base64.StdEncoding.EncodeToString(m)
+	}
 	for _, table := range wrappedIn {
-		// Two ranges of the index, since it knows no "other than".
-		for _, compare := range []string{"<", ">"} {
-			rows, err := s.pool.Query(ctx, `
-				SELECT b.name, v.key, v.version_id, v.attrs #>> '{sse,key}' FROM `+table+` v JOIN bucket b ON b.id = v.bucket_id
-				 WHERE v.attrs ? 'sse' AND sse_mark(v.attrs) `+compare+` $1 LIMIT $2`, text, limit-len(list))
-			var found []metadata.WrappedKey
-			if err == nil {
-				found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (metadata.WrappedKey, error) {
-					k := metadata.WrappedKey{Place: table}
-					var key string
-					err := row.Scan(&k.Ref.Bucket, &k.Ref.Key, &k.Ref.VersionID, &key)
-					if err == nil {
-						k.Key, err = base64.StdEncoding.DecodeString(key)
-					}
-					return k, err
-				})
-			}
-			if err != nil {
-				return nil, fmt.Errorf("data keys under former master keys: %w", err)
-			}
-			if list = append(list, found...); len(list) >= limit {
-				return list, nil
-			}
+		rows, err := s.pool.Query(ctx, `
+			SELECT b.name, v.key, v.version_id, v.attrs #>> '{sse,key}' FROM `+table+` v JOIN bucket b ON b.id = v.bucket_id
+			 WHERE v.attrs ? 'sse' AND sse_mark(v.attrs) = ANY ($1) LIMIT $2`, texts, limit-len(list))
+		var found []metadata.WrappedKey
+		if err == nil {
+			found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (metadata.WrappedKey, error) {
+				k := metadata.WrappedKey{Place: table}
+				var key string
+				err := row.Scan(&k.Ref.Bucket, &k.Ref.Key, &k.Ref.VersionID, &key)
+				if err == nil {
+					k.Key, err = base64.StdEncoding.DecodeString(key)
+				}
+				return k, err
+			})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("data keys under former master keys: %w", err)
+		}
+		if list = append(list, found...); len(list) >= limit {
+			break
 		}
 	}
 	return list, nil
