@@ -188,12 +188,13 @@ func imageHealthCheck(t *testing.T, s types.ServiceConfig) []string {
 // the volumes to those who need them.
 func TestComposeGivesNobodyASecretItDoesNotNeed(t *testing.T) {
 	readers := map[string][]string{
-		"cluster":  {"metadata", "origin", "regional", "edge"},
-		"master":   {"metadata", "origin"},
-		"database": {"postgres", "metadata", "origin"},
-		"root":     {"metadata", "demo"},
-		"store":    {"minio", "origin"},
-		"grafana":  {"grafana"},
+		"cluster":    {"metadata", "origin", "regional", "edge"},
+		"master":     {"metadata", "origin"},
+		"database":   {"postgres", "metadata", "origin"},
+		"encryption": {"origin"},
+		"root":       {"metadata", "demo"},
+		"store":      {"minio", "origin"},
+		"grafana":    {"grafana"},
 	}
 	everyVariant(t, func(t *testing.T, v variant, p *types.Project) {
 		for name, s := range p.Services {
@@ -205,7 +206,7 @@ func TestComposeGivesNobodyASecretItDoesNotNeed(t *testing.T) {
 				}
 			}
 			for key, value := range s.Environment {
-				secret := strings.Contains(key, "SECRET") || strings.Contains(key, "PASSWORD") || strings.Contains(key, "MASTER_KEY")
+				secret := strings.Contains(key, "SECRET") || strings.Contains(key, "PASSWORD") || strings.Contains(key, "MASTER_KEY") || strings.Contains(key, "ENCRYPTION_KEY")
 				if secret && value != nil && *value != "" && !strings.HasPrefix(*value, "/secrets/") && v.name != "s3" {
 					t.Errorf("%s: %s holds a secret that stands in the repository", name, key)
 				}

@@ -55,6 +55,7 @@ type devOptions struct {
 	regionalMemory size
 	stores         []storeOptions // by region, in the order of devRegions
 	root           rootOptions
+	encryption     encryptionOptions
 	log            logOptions
 	rules          lifecycleOptions
 }
@@ -74,6 +75,7 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	var stores storeOptions
 	stores.declare(s)
 	o.root.declare(s)
+	o.encryption.declare(s)
 	o.log.declare(s, false)
 	o.rules.declare(s)
 	return func(ctx context.Context, args []string) error {
@@ -191,9 +193,16 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		}
 		return nil
 	}
+	if o.encryption.keys == "" {
+		o.encryption.keys = dir.encryptionKey
+	}
+	keys, err := o.encryption.open()
+	if err != nil {
+		return nil, err
+	}
 	next := func() { behind, stage = append(behind, stage...), nil }
 
-	err := add(newMetadata(metadataConfig{
+	err = add(newMetadata(metadataConfig{
 		listener: listeners[0], clusterSecret: dir.clusterSecret, region: devRegions[0], regions: devRegions[:],
 		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log, rules: o.rules,
 	}))
@@ -204,6 +213,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		err = add(newOrigin(ctx, originConfig{
 			listener: listeners[1+i], region: region, regions: devRegions[:], data: filepath.Join(dir.path, "origin", region),
 			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log, rules: o.rules,
+			crypt: keys,
 		}))
 	}
 	for _, tier := range []struct {
@@ -287,6 +297,7 @@ type devDirectory struct {
 	root          credentials
 	clusterSecret string
 	masterKey     string
+	encryptionKey string // of objects
 }
 
 // openDevDir makes the directory and its secrets where they are missing, and
@@ -313,6 +324,9 @@ func openDevDir(path string, given credentials) (*devDirectory, error) {
 	d.clusterSecret, err = keepSecret(filepath.Join(path, "cluster-secret"), randomHex)
 	if err == nil {
 		d.masterKey, err = keepSecret(filepath.Join(path, "master-key"), randomHex)
+	}
+	if err == nil {
+		d.encryptionKey, err = keepSecret(filepath.Join(path, "encryption-key"), randomHex)
 	}
 	if err == nil {
 		d.root, err = keepCredentials(filepath.Join(path, "credentials"), given)

@@ -22,6 +22,7 @@ import (
 	"meridian/metadata/tally"
 	"meridian/origin"
 	"meridian/origin/blob"
+	"meridian/origin/crypt"
 	"meridian/origin/peer"
 	"meridian/origin/replicate"
 	"meridian/origin/s3api"
@@ -44,6 +45,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		database  databaseOptions
 		log       logOptions
 		rules     lifecycleOptions
+		encrypt   encryptionOptions
 		copies    = s.flags.Int("copies", 32, "how many copies from other regions are made at once")
 		domains   []string
 		regions   []string
@@ -51,6 +53,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 	s.list(&regions, "regions", "`regions` of the cluster, beside those whose nodes have reported")
 	s.list(&domains, "domain", "`domains` under which buckets are host names")
 	blobs.declare(s)
+	encrypt.declare(s)
 	cluster.declare(s)
 	database.declare(s)
 	log.declare(s, true)
@@ -68,6 +71,10 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if *copies < 1 || *copies > 1000 {
 			return usagef("--copies must be between 1 and 1000")
 		}
+		keys, err := encrypt.open()
+		if err != nil {
+			return err
+		}
 		to, err := log.logger(p.stderr)
 		if err != nil {
 			return err
@@ -82,7 +89,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		}
 		svc, err := newOrigin(ctx, originConfig{
 			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry,
-			domains: domains, clusterSecret: cluster.secret, store: store, copies: *copies,
+			domains: domains, clusterSecret: cluster.secret, store: store, copies: *copies, crypt: keys,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules,
 		})
 		if err != nil {
@@ -104,6 +111,7 @@ type originConfig struct {
 	uploadExpiry   time.Duration // of tus
 	domains        []string
 	clusterSecret  string
+	crypt          *crypt.Keys
 	copies         int // made at once; replicate's default where it is zero
 	store          *postgres.Store
 	dial           wan.DialFunc
@@ -144,8 +152,10 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	})
 	objects := origin.New(origin.Options{
 		Region: c.region, Store: blobs, Catalog: c.store, Log: log, Peers: peers, Nearest: distances.Nearest,
+		Crypt: c.crypt,
 	})
-	uploads := upload.New(upload.Options{Region: c.region, Store: blobs, Catalog: c.store, Log: log})
+	uploads := upload.New(upload.Options{Region: c.region, Store: blobs, Catalog: c.store, Log: log, Crypt: c.crypt})
+	rewrapper := &crypt.Rewrapper{Ring: c.crypt.Ring, Catalog: c.store, Log: log}
 	count := newOriginCount(reg, c.region)
 	api := s3api.New(s3api.Options{
 		Objects: objects, Uploads: uploads, Catalog: c.store, Keys: c.store, ClusterSecret: c.clusterSecret,
@@ -223,6 +233,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 			{"distances from " + c.region, distances.Run},
 			{"copies to " + c.region, replicator.Run},
 			{"sweeper of " + c.region, sweeper.Run},
+			{"data keys of " + c.region, rewrapper.Run},
 			{"counters of " + id, func(ctx context.Context) error {
 				err := pusher.Run(ctx)
 				pusher.Last(ctx)

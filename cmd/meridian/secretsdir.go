@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"meridian/internal/sse"
 )
 
 // secretsCommand makes the secrets of a cluster that runs as several processes,
@@ -22,6 +26,7 @@ func secretsCommand(s *settings, p process) func(context.Context, []string) erro
 	s.secret(&given.root.secretKey, "root-secret-key", "its `secret`")
 	s.secret(&given.cluster, "cluster-secret", "`secret` by which the cluster's processes know each other")
 	s.secret(&given.master, "master-key", "`key` that encrypts access keys at rest; it cannot be changed later")
+	s.secret(&given.encryption, "encryption-key", "master `keys` of encrypted objects, the current one first")
 	s.secret(&given.database, "database-password", "`password` of Postgres")
 	s.secret(&given.store, "store-secret-key", "`secret` of the origin stores")
 	s.secret(&given.grafana, "grafana-password", "`password` of Grafana's user admin")
@@ -53,6 +58,7 @@ func secretsCommand(s *settings, p process) func(context.Context, []string) erro
 type givenSecrets struct {
 	root                                      rootOptions
 	cluster, master, database, store, grafana string
+	encryption                                string
 }
 
 func (g givenSecrets) check() error {
@@ -67,6 +73,11 @@ func (g givenSecrets) check() error {
 	if g.master != "" {
 		if _, err := masterKey(g.master); err != nil {
 			return err
+		}
+	}
+	if g.encryption != "" {
+		if _, err := sse.ParseRing(g.encryption); err != nil {
+			return usagef("--encryption-key: %v", err)
 		}
 	}
 	if strings.ContainsAny(g.database, "\r\n") {
@@ -85,9 +96,13 @@ func (g givenSecrets) keep(dir string, mode fs.FileMode) error {
 		return fmt.Errorf("%s holds another master key than the given one; access keys that were stored with it could no longer be read. "+
 			"Give that one, or remove the file if the database is empty", master)
 	}
+	if err := g.keepsRing(filepath.Join(dir, "encryption", "encryption-key")); err != nil {
+		return err
+	}
 	secrets := []struct{ file, given string }{
 		{"cluster/cluster-secret", g.cluster},
 		{"master/master-key", g.master},
+		{"encryption/encryption-key", g.encryption},
 		{"database/password", g.database},
 		{"store/secret-key", g.store},
 		{"grafana/password", g.grafana},
@@ -113,6 +128,31 @@ func (g givenSecrets) keep(dir string, mode fs.FileMode) error {
 		return err
 	}
 	return os.Chmod(path, mode)
+}
+
+// keepsRing refuses a key ring that lacks a key of the one that path holds. Which
+// are needed no longer, only an origin can tell; whoever knows edits the file.
+func (g givenSecrets) keepsRing(path string) error {
+	kept, err := os.ReadFile(path)
+	if err != nil || g.encryption == "" {
+		return nil //nolint:nilerr // what cannot be read is told when it is written
+	}
+	before, err := sse.ParseRing(string(kept))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	given, err := sse.ParseRing(g.encryption)
+	if err != nil {
+		return err
+	}
+	marks := given.Marks()
+	for _, m := range before.Marks() {
+		if !slices.ContainsFunc(marks, func(o []byte) bool { return bytes.Equal(m, o) }) {
+			return fmt.Errorf("%s holds an encryption key that the given ones lack; objects that it protects could no longer be read. "+
+				"Give it too, behind the new one", path)
+		}
+	}
+	return nil
 }
 
 // keepOne returns what path holds afterwards: given, else what was there, else

@@ -44,7 +44,7 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 		t.Fatalf("exit code %d, printed %q", code, out)
 	}
 	made := files(t, dir)
-	for _, name := range []string{"cluster/cluster-secret", "master/master-key", "database/password", "database/pgpass", "store/secret-key", "grafana/password", "root/credentials"} {
+	for _, name := range []string{"cluster/cluster-secret", "master/master-key", "encryption/encryption-key", "database/password", "database/pgpass", "store/secret-key", "grafana/password", "root/credentials"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -66,6 +66,14 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 		if text != made[name] {
 			t.Errorf("%s has changed", name)
 		}
+	}
+
+	ring := "# new\n" + strings.Repeat("ab", 32) + "\n" + made["encryption/encryption-key"]
+	if code, out := tool(t, map[string]string{"MERIDIAN_ENCRYPTION_KEY": ring}, "secrets", dir); code != 0 {
+		t.Fatalf("a new key before the old one: exit code %d, %q", code, out)
+	}
+	if now := files(t, dir)["encryption/encryption-key"]; now != ring {
+		t.Errorf("the ring is %q", now)
 	}
 
 	given := map[string]string{"MERIDIAN_DATABASE_PASSWORD": `a:b\c`, "MERIDIAN_ROOT_ACCESS_KEY": "operator", "MERIDIAN_ROOT_SECRET_KEY": "it's a secret"}
@@ -105,9 +113,11 @@ func TestSecretsThatCannotBeAreRefusedBeforeAnythingChanges(t *testing.T) {
 		{map[string]string{"MERIDIAN_CLUSTER_SECRET": "short"}, nil, "16 characters"},
 		{map[string]string{"MERIDIAN_ROOT_ACCESS_KEY": "alone"}, nil, "go together"},
 		{map[string]string{"MERIDIAN_MASTER_KEY": "a key that is another one", "MERIDIAN_CLUSTER_SECRET": "a secret that is long enough"}, nil, "another master key"},
+		{map[string]string{"MERIDIAN_ENCRYPTION_KEY": "too short"}, nil, "64 hex digits"},
+		{map[string]string{"MERIDIAN_ENCRYPTION_KEY": strings.Repeat("ab", 32)}, nil, "could no longer be read"},
 	} {
 		for _, dir := range []string{kept, filepath.Join(t.TempDir(), "new")} {
-			if c.says == "another master key" && dir != kept {
+			if (c.says == "another master key" || c.says == "could no longer be read") && dir != kept {
 				continue
 			}
 			code, out := tool(t, c.env, append([]string{"secrets", dir}, c.args...)...)

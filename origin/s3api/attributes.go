@@ -25,6 +25,9 @@ func (c *call) getObjectAttributes() error {
 	if err != nil {
 		return err
 	}
+	if err := c.unlockRead(&v); err != nil {
+		return err
+	}
 	h := c.w.Header()
 	if id := c.tellVersion(&v); id != "" {
 		h.Set("X-Amz-Version-Id", id)

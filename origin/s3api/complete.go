@@ -66,6 +66,13 @@ func (c *call) completeUpload() error {
 	if err != nil && !ended {
 		return err
 	}
+	if customer, err := c.customerKey(customerPrefix); err != nil {
+		return err
+	} else if customer != nil && !ended { // it may be left out, but not be wrong
+		if err := c.unlockUpload(&u); err != nil {
+			return err
+		}
+	}
 	if kind := c.header("X-Amz-Checksum-Type"); kind != "" && u.ChecksumType != "" && kind != u.ChecksumType {
 		return refuse(errInvalidRequest, "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.ChecksumType)
 	}
@@ -89,6 +96,7 @@ func (c *call) completeUpload() error {
 	}
 	c.writeWritten(&v)
 	c.writeExpiration(&v)
+	c.writeEncryption(v.Encryption)
 	if !v.Null {
 		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
 	}

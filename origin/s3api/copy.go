@@ -67,6 +67,9 @@ func (c *call) copySource() (metadata.Version, error) {
 	case err != nil:
 		return v, err
 	}
+	if err := c.unlock(&v, sourcePrefix); err != nil {
+		return v, err
+	}
 	if !v.Null || ref.VersionID != "" {
 		c.w.Header().Set("X-Amz-Copy-Source-Version-Id", v.VersionID())
 	}
@@ -148,7 +151,8 @@ func (c *call) copyTemplate(src *metadata.Version, own metadata.Version) (metada
 	}
 	same := src.Bucket == c.bucket && src.Key == c.key
 	newClass := c.header("X-Amz-Storage-Class") != "" && own.StorageClass != storageClassOf(src.StorageClass)
-	if same && !replaceMeta && !newClass && src.Latest && !c.namesVersion() {
+	newKey := own.Encryption != nil || src.Encryption != nil && src.Encryption.Kind == metadata.CustomerKeys
+	if same && !replaceMeta && !newClass && !newKey && src.Latest && !c.namesVersion() {
 		return own, refuse(errInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	dst := own

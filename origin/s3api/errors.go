@@ -9,9 +9,11 @@ import (
 	"strings"
 
 	"meridian/internal/sigv4"
+	"meridian/internal/sse"
 	"meridian/metadata"
 	"meridian/origin"
 	"meridian/origin/blob"
+	"meridian/origin/crypt"
 	"meridian/upload"
 )
 
@@ -76,6 +78,13 @@ var sentinels = []struct {
 	{metadata.ErrInvalidPart, errInvalidPart, ""},
 	{metadata.ErrPrecondition, errPreconditionFailed, ""},
 	{metadata.ErrResidency, errIllegalLocationConstraint, "The bucket's residency forbids this region. Write to the S3 endpoint of a region that it allows."},
+
+	{crypt.ErrKeyNeeded, errInvalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."},
+	{crypt.ErrKeyUnwanted, errInvalidRequest, notApplicable},
+	{sse.ErrWrongKey, errAccessDenied, ""},
+	{crypt.ErrNoRing, errNotImplemented, "Server side encryption needs a master key, and this endpoint was not given one (--encryption-key-file)."},
+	{sse.ErrNoMasterKey, errInternalError, "The object is encrypted under a master key that this endpoint does not have (--encryption-key-file)."},
+	{sse.ErrDamaged, errInternalError, "The object is damaged where it is stored."},
 
 	{origin.ErrUnavailable, errServiceUnavailable, "No region that holds the object can be reached at the moment. Try again."},
 	{blob.ErrUnavailable, errServiceUnavailable, "The store of this region cannot be reached at the moment. Try again, or write to the S3 endpoint of another region."},

@@ -25,11 +25,6 @@ var kept = []string{"cache-tag", "cdn-cache-control", "surrogate-control", "surr
 // cannot have. They are refused: to take them silently would leave the client
 // in a wrong belief about its data.
 var unsupported = []string{
-	"X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id",
-	"X-Amz-Server-Side-Encryption-Context", "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled",
-	"X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key",
-	"X-Amz-Server-Side-Encryption-Customer-Key-Md5",
-	"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm",
 	"X-Amz-Website-Redirect-Location", "X-Amz-Write-Offset-Bytes",
 }
 
@@ -67,6 +62,9 @@ func (c *call) template() (metadata.Version, error) {
 		}
 	}
 	var err error
+	if v.Encryption, err = c.requestedEncryption(); err != nil {
+		return v, err
+	}
 	if v.StorageClass, err = c.storageClass(); err != nil {
 		return v, err
 	}
@@ -194,6 +192,7 @@ func (c *call) writeObjectHeaders(v *metadata.Version) error {
 		setHeader(h, x.name, x.value)
 	}
 	c.writeValidators(v)
+	c.writeEncryption(v.Encryption)
 	h.Set("Accept-Ranges", "bytes")
 	for name, value := range v.UserMetadata {
 		if !safeHeader(name, value) {

@@ -31,6 +31,7 @@ func (c *call) createUpload() error {
 	if err != nil {
 		return err
 	}
+	c.writeEncryption(u.Template.Encryption)
 	if alg != "" {
 		c.w.Header().Set("X-Amz-Checksum-Algorithm", strings.ToUpper(string(alg)))
 		c.w.Header().Set("X-Amz-Checksum-Type", kind)
@@ -101,6 +102,9 @@ func (c *call) putPart() error {
 	if err != nil {
 		return err
 	}
+	if err := c.unlockUpload(&u); err != nil {
+		return err
+	}
 	alg, err := partAlgorithm(&u, d)
 	if err != nil {
 		return err
@@ -111,6 +115,7 @@ func (c *call) putPart() error {
 	}
 	h := c.w.Header()
 	h["ETag"] = []string{quote(part.ETag)}
+	c.writeEncryption(u.Template.Encryption)
 	writeChecksums(h, part.Checksums, "")
 	h.Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
@@ -140,6 +145,9 @@ func (c *call) copyPart() error {
 	if err != nil {
 		return err
 	}
+	if err := c.unlockUpload(&u); err != nil {
+		return err
+	}
 	src, err := c.copySource()
 	if err != nil {
 		return err
@@ -166,6 +174,7 @@ func (c *call) copyPart() error {
 	if err != nil {
 		return err
 	}
+	c.writeEncryption(u.Template.Encryption)
 	d := newDocument("CopyPartResult")
 	d.time("LastModified", part.Modified)
 	d.etag(part.ETag)

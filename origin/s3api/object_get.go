@@ -67,6 +67,11 @@ func (c *call) getObject() error {
 	if err != nil {
 		return err
 	}
+	if c.forPeer() {
+		asStored(&v)
+	} else if err := c.unlockRead(&v); err != nil {
+		return err
+	}
 	c.sample.Class = metadata.ClassOf(v.MediaType())
 	h := c.w.Header()
 	if c.who.node {

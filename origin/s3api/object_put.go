@@ -88,6 +88,7 @@ func (c *call) putObject() error {
 func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 	c.writeWritten(v)
 	c.writeExpiration(v)
+	c.writeEncryption(v.Encryption)
 	if b.Versioning != "" || !v.Null {
 		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
 	}

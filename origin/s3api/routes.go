@@ -26,6 +26,9 @@ func newRoutes() routes {
 	add(bucket, "GET", "lifecycle", "GetBucketLifecycleConfiguration", read, (*call).getBucketLifecycle)
 	add(bucket, "PUT", "lifecycle", "PutBucketLifecycleConfiguration", write, (*call).putBucketLifecycle)
 	add(bucket, "DELETE", "lifecycle", "DeleteBucketLifecycle", write, (*call).deleteBucketLifecycle)
+	add(bucket, "GET", "encryption", "GetBucketEncryption", read, (*call).getBucketEncryption)
+	add(bucket, "PUT", "encryption", "PutBucketEncryption", write, (*call).putBucketEncryption)
+	add(bucket, "DELETE", "encryption", "DeleteBucketEncryption", write, (*call).deleteBucketEncryption)
 	add(bucket, "GET", "", "ListObjects", read, (*call).listObjects)
 	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
@@ -61,7 +64,6 @@ func addUnconfigured(add func(s scope, method, selector, name string, a access, 
 		name string
 		code code
 	}{
-		"encryption":          {"GetBucketEncryption", errServerSideEncryptionNotFound},
 		"object-lock":         {"GetObjectLockConfiguration", errObjectLockNotFound},
 		"ownershipControls":   {"GetBucketOwnershipControls", errOwnershipControlsNotFound},
 		"policy":              {"GetBucketPolicy", errNoSuchBucketPolicy},
