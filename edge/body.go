@@ -88,7 +88,7 @@ func (s *source) slice(ctx context.Context, index int64) (b []byte, held bool, e
 	if len(s.pending) > 0 && s.pending[0].index == index {
 		return s.took(s.next())
 	}
-	if b := s.x.n.cachedSlice(ctx, s.x.object, s.head, index); b != nil {
+	if b := s.cached(ctx, index); b != nil {
 		return b, true, nil
 	}
 	return s.took(s.fetch(ctx, index))
@@ -103,8 +103,20 @@ func (s *source) hold(ctx context.Context, index int64) error {
 	return err
 }
 
+// cached is a slice that is held; none is of what came for a key.
+func (s *source) cached(ctx context.Context, index int64) []byte {
+	if s.x.customer != nil {
+		return nil
+	}
+	return s.x.n.cachedSlice(ctx, s.x.object, s.head, index)
+}
+
 func (s *source) fetch(ctx context.Context, index int64) fetched {
 	began := s.x.n.now()
+	if s.x.customer != nil {
+		p, err := s.x.sliceWithKey(ctx, s.head, index)
+		return fetched{p, err, s.x.n.now().Sub(began)}
+	}
 	p, err := s.x.n.fetchSlice(ctx, s.x.object, s.head, index, s.x.fromPeer)
 	return fetched{p, err, s.x.n.now().Sub(began)}
 }
@@ -115,7 +127,9 @@ func (s *source) took(f fetched) ([]byte, bool, error) {
 		return f.piece.bytes, true, nil
 	}
 	s.x.took += f.took
-	s.x.sample.Result = tally.Miss
+	if s.x.customer == nil {
+		s.x.sample.Result = tally.Miss
+	}
 	if f.err != nil {
 		return nil, false, f.err
 	}

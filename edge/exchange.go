@@ -34,6 +34,7 @@ type exchange struct {
 	want      string       // version that a node asks for
 	need      metadata.Seq // that the answer must include, beyond what is applied
 	fromPeer  bool         // another edge of the region asks
+	customer  http.Header  // the key of the object's owner, if it came
 
 	counted bool // the cache was asked
 	started bool // the header is out
@@ -135,6 +136,7 @@ func (x *exchange) serve(ctx context.Context) error {
 		ctx, stop = x.readHops(ctx)
 		defer stop()
 	}
+	x.customer = customerKey(x.r)
 	x.counted = true
 	x.allowOrigin()
 	return x.answer(ctx)

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -132,7 +133,7 @@ func (j *job) accept(f *filled, resp *fetch.Response) error {
 // finds them.
 func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 	if f.body != nil && !f.head.Inline {
-		j.n.put(ctx, cache.Key{Class: cache.Slice, Name: sliceName(j.object, f.head.VersionID, f.index)}, f.body)
+		j.n.putOf(ctx, f.head, cache.Key{Class: cache.Slice, Name: sliceName(j.object, f.head.VersionID, f.index)}, f.body)
 	}
 	f.head.Run = j.n.run
 	encoded, err := f.head.AppendBinary(nil)
@@ -143,7 +144,7 @@ func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 	}
 	var crowded []string
 	f.stored = j.n.fills.keep(mark, f.head.VersionID, func() {
-		j.n.put(ctx, cache.Key{Class: cache.Head, Name: j.name}, encoded)
+		j.n.putOf(ctx, f.head, cache.Key{Class: cache.Head, Name: j.name}, encoded)
 		crowded = j.n.index.Add(j.object, j.name, f.head.SurrogateKeys())
 	})
 	for _, name := range crowded {
@@ -164,7 +165,7 @@ func (n *Node) dropHead(ctx context.Context, name string) {
 // passOn makes an answer of what is neither the object nor its absence: that a
 // version is a delete marker, say. It is not kept.
 func passOn(resp *fetch.Response) error {
-	e := &apiError{status: resp.Status, code: resp.Code, message: http.StatusText(resp.Status), header: http.Header{}}
+	e := &apiError{status: resp.Status, code: resp.Code, message: cmp.Or(resp.Message, http.StatusText(resp.Status)), header: http.Header{}}
 	if e.code == "" {
 		e.code = "UpstreamRefused"
 	}

@@ -25,6 +25,9 @@ type found struct {
 
 // find looks for the head of the object, in the cache or upstream.
 func (x *exchange) find(ctx context.Context) (*found, error) {
+	if x.customer != nil {
+		return x.findWithKey(ctx)
+	}
 	if x.want != "" {
 		return x.findVersion(ctx)
 	}

@@ -78,5 +78,5 @@ func (n *Node) mistrust(ctx context.Context, name string) {
 		n.dropHead(ctx, name) // safe, if more than was asked for
 		return
 	}
-	n.put(ctx, cache.Key{Class: cache.Head, Name: name}, encoded)
+	n.putOf(ctx, h, cache.Key{Class: cache.Head, Name: name}, encoded)
 }

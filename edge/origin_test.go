@@ -18,6 +18,9 @@ import (
 	"meridian/metadata"
 )
 
+// customerKeyHeader holds the key of an object's owner (SSE-C).
+const customerKeyHeader = "X-Amz-Server-Side-Encryption-Customer-Key"
+
 // origin speaks the hop protocol as an origin does, for node-signed requests
 // only, and can be told to fail. It counts what it is asked.
 type origin struct {
@@ -44,6 +47,7 @@ type object struct {
 	body    []byte
 	header  http.Header
 	when    time.Time
+	key     string // of its owner's, without which nobody may read it
 }
 
 func newOrigin(t testing.TB) *origin {
@@ -126,6 +130,10 @@ func (o *origin) find(r *http.Request) *object {
 	o.requests = append(o.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+r.Header.Get("Range")+" "+r.Header.Get("If-None-Match")))
 	for name := range r.Header {
 		switch name {
+		case customerKeyHeader:
+			if !strings.Contains(r.Header.Get("Authorization"), strings.ToLower(name)) {
+				o.t.Errorf("origin: the key of the customer is not signed")
+			}
 		case "Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "Range", "If-None-Match", "User-Agent", "Accept-Encoding",
 			hop.RequestApplied, hop.RequestNode, hop.RequestVersion, hop.RequestTimeout:
 		default:
@@ -158,6 +166,17 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 		hold(r, obj)
 	}
 	h := w.Header()
+	if key := r.Header.Get(customerKeyHeader); obj != nil && key != obj.key {
+		h.Set("Content-Type", "application/xml")
+		if key == "" || obj.key == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, "<Error><Code>InvalidRequest</Code><Message>The correct parameters must be provided.</Message></Error>")
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+		return
+	}
 	if obj == nil {
 		h.Set("Content-Type", "application/xml")
 		w.WriteHeader(http.StatusNotFound)

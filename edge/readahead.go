@@ -54,7 +54,7 @@ func (s *source) prefetch(ctx context.Context, index, last int64) {
 		return
 	}
 	for i := max(index, s.looked) + 1; i <= min(last, index+s.depth); i++ {
-		if i == s.givenIndex || s.x.n.cachedSlice(ctx, s.x.object, s.head, i) != nil {
+		if i == s.givenIndex || s.cached(ctx, i) != nil {
 			s.looked = i
 			continue
 		}

@@ -23,7 +23,7 @@ func (x *exchange) answer(ctx context.Context) error {
 	if !errors.Is(err, errVersionGone) || x.started {
 		return err
 	}
-	if x.want != "" {
+	if x.want != "" || x.customer != nil {
 		return errNoSuchVersion()
 	}
 	// The head speaks of a version that was overwritten and freed: what it was
@@ -92,6 +92,9 @@ func (x *exchange) describe(f *found, object bool) {
 	to := x.w.Header()
 	if object {
 		f.head.Fields.CopyTo(to)
+		if x.customer != nil {
+			forbidKeeping(to)
+		}
 		to.Set("Age", strconv.FormatInt(int64(f.head.CurrentAge(x.n.now())/time.Second), 10))
 		to.Set("Accept-Ranges", "bytes")
 	} else if f.head.Status != http.StatusOK {

@@ -65,7 +65,7 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 			return nil, err
 		}
 		if h.Storable {
-			n.put(ctx, cache.Key{Class: cache.Slice, Name: name}, p.bytes)
+			n.putOf(ctx, h, cache.Key{Class: cache.Slice, Name: name}, p.bytes)
 		}
 		return p, nil
 	})
@@ -82,23 +82,34 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 }
 
 func (n *Node) askSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, via bool) (*piece, error) {
-	resp, err := n.fetch(ctx, peerKey(o, h.VersionID, index), via, fetch.Request{
-		Bucket: o.Bucket, Key: o.Key, Want: h.VersionID,
-		Offset: index * cache.SliceSize, Length: sliceLength(h.Size, index), Applied: n.lease.seq(),
-	})
+	resp, err := n.fetch(ctx, peerKey(o, h.VersionID, index), via, sliceRequest(n, o, h, index, nil))
+	if err == nil {
+		err = checkSlice(resp, h, index)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("slice %d: %w", index, err)
 	}
+	return &piece{bytes: resp.Body, depth: depthOf(resp.Header)}, nil
+}
+
+func sliceRequest(n *Node, o purge.Object, h *httpcache.Head, index int64, customer http.Header) fetch.Request {
+	return fetch.Request{
+		Bucket: o.Bucket, Key: o.Key, Want: h.VersionID, Customer: customer,
+		Offset: index * cache.SliceSize, Length: sliceLength(h.Size, index), Applied: n.lease.seq(),
+	}
+}
+
+// checkSlice accepts the answer that is a slice of h's version.
+func checkSlice(resp *fetch.Response, h *httpcache.Head, index int64) error {
 	switch {
 	case resp.Status == http.StatusNotFound, resp.Status == http.StatusRequestedRangeNotSatisfiable,
 		resp.Header.Get(hop.Version) != h.VersionID:
-		return nil, fmt.Errorf("slice %d of %s: %w", index, h.VersionID, errVersionGone)
+		return fmt.Errorf("%s: %w", h.VersionID, errVersionGone)
 	case resp.Status != http.StatusPartialContent && resp.Status != http.StatusOK,
 		resp.Size != h.Size, int64(len(resp.Body)) != sliceLength(h.Size, index):
-		return nil, fmt.Errorf("slice %d of %s: %w: status %d, %d of %d bytes", index, h.VersionID,
-			fetch.ErrBadAnswer, resp.Status, len(resp.Body), resp.Size)
+		return fmt.Errorf("%s: %w: status %d, %d of %d bytes", h.VersionID, fetch.ErrBadAnswer, resp.Status, len(resp.Body), resp.Size)
 	}
-	return &piece{bytes: resp.Body, depth: depthOf(resp.Header)}, nil
+	return nil
 }
 
 // put offers a value to the cache. One that is declined is fetched again.

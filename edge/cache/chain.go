@@ -106,6 +106,32 @@ func (c *Chain) Put(ctx context.Context, k Key, v []byte) error {
 	return failed
 }
 
+// Topmost is a Tier of tiers that can keep a value out of all but the first.
+type Topmost interface {
+	// PutTopmost is Put into the first tier only; the others hold no value of k
+	// afterwards.
+	PutTopmost(ctx context.Context, k Key, v []byte) error
+}
+
+var _ Topmost = (*Chain)(nil)
+
+// PutTopmost implements Topmost.
+func (c *Chain) PutTopmost(ctx context.Context, k Key, v []byte) error {
+	s := c.stripe(k)
+	deleted := s.deletes.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes.Add(1)
+	if s.deletes.Load() != deleted {
+		return c.deleteLocked(ctx, k) // as Put does
+	}
+	failed := c.deleteBelow(ctx, k, 1)
+	if failed != nil {
+		return failed // one that stays below would come up again
+	}
+	return c.tiers[0].Put(ctx, k, v)
+}
+
 // Delete implements Tier. It waits for a Put of the same key that is running.
 func (c *Chain) Delete(ctx context.Context, k Key) error {
 	s := c.stripe(k)
@@ -116,9 +142,12 @@ func (c *Chain) Delete(ctx context.Context, k Key) error {
 	return c.deleteLocked(ctx, k)
 }
 
-func (c *Chain) deleteLocked(ctx context.Context, k Key) error {
+func (c *Chain) deleteLocked(ctx context.Context, k Key) error { return c.deleteBelow(ctx, k, 0) }
+
+// deleteBelow deletes from tier number top and all below it.
+func (c *Chain) deleteBelow(ctx context.Context, k Key, top int) error {
 	var failed error
-	for i := len(c.tiers) - 1; i >= 0; i-- {
+	for i := len(c.tiers) - 1; i >= top; i-- {
 		if err := c.tiers[i].Delete(ctx, k); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("tier %d: %w", i, err))
 		}

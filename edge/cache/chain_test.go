@@ -168,3 +168,23 @@ func TestChainPassesOverATierThatFails(t *testing.T) {
 	lower.m[k] = []byte("value")
 	want(t, "chain", c, []byte("value"))
 }
+
+func TestChainPutsIntoTheTopmostTierAlone(t *testing.T) {
+	t.Parallel()
+	upper, lower := openMemory(t, memory.Split(4<<20)), openMemory(t, memory.Split(4<<20))
+	c := cache.NewChain(upper, lower)
+	older, secret := []byte("older"), []byte("secret")
+	if err := c.Put(t.Context(), k, older); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PutTopmost(t.Context(), k, secret); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "below", lower, nil)
+	want(t, "above", upper, secret)
+	want(t, "the chain", c, secret)
+	if err := c.Delete(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "deleted", c, nil)
+}

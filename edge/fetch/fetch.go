@@ -28,6 +28,9 @@ type Request struct {
 	IfNoneMatch    string // entity tag with its quotes
 	// Applied is the Seq that the answer must include.
 	Applied metadata.Seq
+	// Customer are the headers with the key of the object's owner, for what is
+	// encrypted with one. A refusal (403) is an answer then: the key was wrong.
+	Customer http.Header
 	// Peer says that the node asked is of the same tier: it must not ask a peer
 	// in its turn.
 	Peer bool
@@ -42,6 +45,8 @@ type Response struct {
 	Body []byte
 	// Code is the S3 error code of an answer that is an error with a document.
 	Code string
+	// Message is what the document says of it.
+	Message string
 	// Size is the size of the whole object where the answer tells it, or -1.
 	Size int64
 	Node balance.Node

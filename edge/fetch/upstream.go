@@ -205,7 +205,7 @@ func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*
 	switch {
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests,
 		// The next tier never refuses a node: it or its clock is out of order.
-		resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusUnauthorized:
+		resp.StatusCode == http.StatusForbidden && r.Customer == nil, resp.StatusCode == http.StatusUnauthorized:
 		return nil, &StatusError{Node: node.ID, Status: resp.StatusCode}
 	case resp.StatusCode == http.StatusOK && r.Head:
 		out.Size = resp.ContentLength
@@ -213,7 +213,7 @@ func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*
 	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusPartialContent:
 		err = u.readBody(ctx, cancel, out, r, resp)
 	default:
-		out.Code = errorCode(resp.Body)
+		out.Code, out.Message = errorOf(resp.Body)
 	}
 	if err != nil {
 		if c := context.Cause(ctx); errors.Is(c, errIdle) {
@@ -224,7 +224,8 @@ func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*
 	return out, nil
 }
 
-// request carries only what is set here: nothing that a client sent.
+// request carries only what is set here: nothing that a client sent, but for a
+// customer's key.
 func (u *Upstream) request(ctx context.Context, node balance.Node, r Request) (*http.Request, error) {
 	base, err := url.Parse(node.URL)
 	if err != nil {
@@ -257,6 +258,9 @@ func (u *Upstream) request(ctx context.Context, node balance.Node, r Request) (*
 		set("Range", "bytes="+strconv.FormatInt(r.Offset, 10)+"-"+strconv.FormatInt(r.Offset+r.Length-1, 10))
 	}
 	set("If-None-Match", r.IfNoneMatch)
+	for name, values := range r.Customer {
+		req.Header[name] = values
+	}
 	set(hop.RequestVersion, r.Want)
 	set(hop.RequestNode, u.node)
 	set(hop.RequestApplied, r.Applied.String())

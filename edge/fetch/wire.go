@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"html"
 	"io"
 	"strconv"
 	"strings"
@@ -67,14 +68,20 @@ func escapePath(p string) string {
 	return b.String()
 }
 
-// errorCode reads an S3 error document and returns its code, or "". It reads to
-// the end of what is short, so that the connection can be used again.
-func errorCode(r io.Reader) string {
+// errorOf reads an S3 error document and returns its code and message, or "". It
+// reads to the end of what is short, so that the connection can be used again.
+func errorOf(r io.Reader) (code, message string) {
 	doc, _ := io.ReadAll(io.LimitReader(r, 8<<10)) // what came may suffice
-	_, rest, _ := bytes.Cut(doc, []byte("<Code>"))
-	code, _, found := bytes.Cut(rest, []byte("</Code>"))
-	if !found || len(code) > 64 {
+	return element(doc, "Code", 64), html.UnescapeString(element(doc, "Message", 1024))
+}
+
+// element is the text of the first element of this name, if it is no longer than
+// most.
+func element(doc []byte, name string, most int) string {
+	_, rest, _ := bytes.Cut(doc, []byte("<"+name+">"))
+	text, _, found := bytes.Cut(rest, []byte("</"+name+">"))
+	if !found || len(text) > most {
 		return ""
 	}
-	return string(code)
+	return string(text)
 }
