@@ -129,7 +129,8 @@ func (w *Worker) reconcile(ctx context.Context, o object, seen string) error {
 			return nil // and its records with it
 		case err != nil && !none:
 			return err
-		case none || probe.KindOf(v.MediaType()) == "":
+		case none || probe.KindOf(v.MediaType()) == "" || v.Encryption != nil && v.Encryption.Kind == metadata.CustomerKeys:
+			// What only its owner's key opens, nobody here can look at.
 			// The record may be of a removed version newer than v.
 			return w.store.DropMedia(ctx, o.bucket, o.key, max(seen, v.ID))
 		}

@@ -118,7 +118,7 @@ func (u *putting) tryPart(ctx context.Context, query url.Values, off, n int64) (
 	}
 	req.ContentLength = n
 	if query == nil {
-		req.Header.Set("Content-Type", u.contentType)
+		u.describe(req)
 	}
 	header, _, err := u.send(req)
 	cancel() // a read that somebody may still wait for
@@ -142,7 +142,7 @@ func (u *putting) begin(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	req.Header.Set("Content-Type", u.contentType)
+	u.describe(req)
 	_, reply, err := u.send(req)
 	if err != nil {
 		return "", err
@@ -208,6 +208,15 @@ func (u *putting) abort(ctx context.Context, id string) {
 	req, err := u.request(ctx, http.MethodDelete, url.Values{"uploadId": {id}}, nil)
 	if err == nil {
 		_, _, _ = u.send(req)
+	}
+}
+
+// describe says of the rendition what it is, and that it be encrypted where its
+// source is.
+func (u *putting) describe(req *http.Request) {
+	req.Header.Set("Content-Type", u.contentType)
+	if u.source.Encryption != nil {
+		req.Header.Set("X-Amz-Server-Side-Encryption", "AES256")
 	}
 }
 

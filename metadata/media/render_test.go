@@ -3,6 +3,8 @@ package media_test
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -19,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"meridian/internal/sigv4"
+	"meridian/internal/sse"
 	"meridian/metadata"
 	"meridian/metadata/media"
 	"meridian/metadata/media/faststart"
@@ -26,6 +29,7 @@ import (
 	"meridian/metadata/postgres/pgtest"
 	objects "meridian/origin"
 	"meridian/origin/blob/disk"
+	"meridian/origin/crypt"
 	"meridian/origin/s3api"
 	"meridian/upload"
 )
@@ -52,9 +56,14 @@ func newRegion(t *testing.T) *region {
 	if err := r.store.PutKey(t.Context(), metadata.AccessKey{ID: "ANN", Secret: "ann's secret", User: "ann", Role: metadata.RoleAdmin}); err != nil {
 		t.Fatal(err)
 	}
+	ring, err := sse.NewRing([32]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := &crypt.Keys{Ring: ring}
 	s3 := s3api.New(s3api.Options{
-		Objects: objects.New(objects.Options{Region: pgtest.Region, Store: blobs, Catalog: r.store, Log: log}),
-		Uploads: upload.New(upload.Options{Region: pgtest.Region, Store: blobs, Catalog: r.store, Log: log, MinPart: 1}),
+		Objects: objects.New(objects.Options{Region: pgtest.Region, Store: blobs, Catalog: r.store, Log: log, Crypt: keys}),
+		Uploads: upload.New(upload.Options{Region: pgtest.Region, Store: blobs, Catalog: r.store, Log: log, MinPart: 1, Crypt: keys}),
 		Catalog: r.store, Keys: r.store, ClusterSecret: secret, Region: pgtest.Region,
 		Regions: func() []string { return []string{pgtest.Region} }, Log: log, Registry: prometheus.NewRegistry(),
 	})
@@ -82,16 +91,20 @@ func (r *region) failing(f func(*http.Request) bool) {
 }
 
 // do sends a request as a user.
-func (r *region) do(method, path string, body []byte, want int) []byte {
+func (r *region) do(method, path string, body []byte, want int, headers ...string) []byte {
 	r.t.Helper()
-	return r.as(sigv4.Signer{AccessKey: "ANN", Secret: "ann's secret"}, method, path, body, want)
+	return r.as(sigv4.Signer{AccessKey: "ANN", Secret: "ann's secret"}, method, path, body, want, headers...)
 }
 
-func (r *region) as(s sigv4.Signer, method, path string, body []byte, want int) []byte {
+// as sends a request signed by s, with headers given as pairs.
+func (r *region) as(s sigv4.Signer, method, path string, body []byte, want int, headers ...string) []byte {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, bytes.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	s.Sign(req, sigv4.UnsignedPayload, time.Now())
 	resp, err := http.DefaultClient.Do(req)
@@ -268,6 +281,42 @@ func TestRenditionFollowsTheVideo(t *testing.T) {
 	r.until("the rendition of what was deleted to go", func() bool { return !r.there(one.Key) })
 	page, err := r.store.ListMedia(t.Context(), metadata.MediaQuery{Limit: 10})
 	if err != nil || len(page.Media) != 1 || len(page.Media[0].Renditions) != 0 {
+		t.Errorf("records %+v, %v", page.Media, err)
+	}
+}
+
+// What is made of an encrypted video is encrypted, in one piece and in parts; of
+// what only a customer's key opens nothing is made, nor said.
+func TestRenditionsOfEncryptedVideos(t *testing.T) {
+	t.Parallel()
+	r := newRegion(t)
+	stop := r.start(0)
+	b := film(t, "128x96")
+	r.do(http.MethodPut, "/films/secret.mp4", b, http.StatusOK, "X-Amz-Server-Side-Encryption", "AES256")
+	key := bytes.Repeat([]byte{5}, 32)
+	sum := md5.Sum(key)
+	const prefix = "X-Amz-Server-Side-Encryption-Customer-"
+	r.do(http.MethodPut, "/films/mine.mp4", b, http.StatusOK, prefix+"Algorithm", "AES256",
+		prefix+"Key", base64.StdEncoding.EncodeToString(key), prefix+"Key-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+	encrypted := func(key string) {
+		t.Helper()
+		v, err := r.store.Lookup(t.Context(), metadata.Ref{Bucket: metadata.RenditionBucket, Key: key})
+		if err != nil || v.Encryption == nil || v.Encryption.Kind != metadata.ServerKeys {
+			t.Errorf("%s: %+v, %v", key, v.Encryption, err)
+		}
+		if got := r.as(asNode, http.MethodGet, "/"+metadata.RenditionBucket+"/"+key, nil, http.StatusOK); !bytes.Equal(got, moved(t, b)) {
+			t.Errorf("%s has %d bytes", key, len(got))
+		}
+	}
+	_, one := r.rendition("secret.mp4", metadata.RenditionReady)
+	encrypted(one.Key)
+	stop()
+	r.start(10_000)
+	r.do(http.MethodPut, "/films/parts.mp4", b, http.StatusOK, "X-Amz-Server-Side-Encryption", "AES256")
+	_, two := r.rendition("parts.mp4", metadata.RenditionReady)
+	encrypted(two.Key)
+	page, err := r.store.ListMedia(t.Context(), metadata.MediaQuery{Limit: 10})
+	if err != nil || len(page.Media) != 2 {
 		t.Errorf("records %+v, %v", page.Media, err)
 	}
 }
