@@ -78,7 +78,7 @@ func (n *Node) apply(ctx context.Context, e metadata.Event) error {
 	switch e.Type {
 	case metadata.ObjectCreated:
 		n.overwritten(ctx, e.Seq, purge.Object{Bucket: e.Bucket, Key: e.Key}, e.VersionID)
-	case metadata.ObjectDeleted:
+	case metadata.ObjectDeleted, metadata.ObjectUpdated:
 		n.forget(ctx, e.Seq, purge.Target{Objects: []purge.Object{{Bucket: e.Bucket, Key: e.Key}}}, overwritten)
 	case metadata.BucketCreated, metadata.BucketUpdated, metadata.BucketDeleted, metadata.KeyChanged:
 		if err := n.refresh(ctx, e.Seq); err != nil {

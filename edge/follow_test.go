@@ -72,6 +72,22 @@ func TestTheEventOfWhatWasReadAlreadyDropsNothing(t *testing.T) {
 	wantBody(t, "after the fill", e.get("/media/a"), 200, "hit", third.body)
 }
 
+// What is said of a version changes, and the version stays the same.
+func TestAnUpdatedVersionIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	e, regional := w.pair()
+	o := w.origin.put("media/a", random(3*mib, 1))
+	wantBody(t, "before", e.get("/media/a"), 200, "miss", o.body)
+	s := w.control.emit(metadata.Event{Type: metadata.ObjectUpdated, Bucket: "media", Key: "a", VersionID: o.version})
+	w.applied(s, e, regional)
+	asked := w.origin.asked()
+	wantBody(t, "after", e.get("/media/a"), 200, "miss", o.body)
+	if w.origin.asked() == asked {
+		t.Error("the origin was not asked for the head")
+	}
+}
+
 // The origin has read the old version when the overwrite happens. What it
 // answers is neither kept nor joined, at either tier, also where an edge hears
 // of the overwrite before its regional cache does.

@@ -9,6 +9,7 @@ import (
 // Types of events.
 const (
 	ObjectCreated = "object.created"
+	ObjectUpdated = "object.updated" // what is said of a version changed, not its bytes
 	ObjectDeleted = "object.deleted" // removed, or hidden by a delete marker
 	BucketCreated = "bucket.created"
 	BucketUpdated = "bucket.updated"
@@ -66,7 +67,16 @@ type ObjectData struct {
 	Permanent bool `json:"permanent,omitempty"`
 	// Current says whether the change touched the current version of the key.
 	Current bool `json:"current"`
+	// Changed names what an object.updated is about.
+	Changed []string `json:"changed,omitempty"`
 }
+
+// Values of ObjectData.Changed.
+const (
+	ChangedTags = "tags"
+	ClearedTags = "tags-cleared" // changed to none
+	ChangedLock = "lock"         // retention or legal hold
+)
 
 // Feed is the ordered stream of events. Nothing appears later below a Seq that
 // was already delivered, also when transactions commit out of order.

@@ -24,6 +24,9 @@ var (
 	ErrNoSuchUpload   = errors.New("no such upload")
 	ErrInvalidPart    = errors.New("part is missing or its ETag differs")
 	ErrPrecondition   = errors.New("precondition failed")
+	// ErrLocked refuses to remove a version that is under a retention or a legal
+	// hold, or to weaken its retention.
+	ErrLocked = errors.New("version is locked")
 	// ErrResidency refuses a write in a region where the bucket may not be.
 	ErrResidency    = errors.New("the bucket's residency forbids this region")
 	ErrNoSuchMedia  = errors.New("no such media record")

@@ -46,6 +46,7 @@ type Version struct {
 	// that prefix.
 	UserMetadata map[string]string
 	Tags         map[string]string
+	Lock         Lock
 
 	// Checksums are the S3 checksums of the object, by lower-case algorithm
 	// (crc32, crc32c, crc64nvme, sha1, sha256), base64 as on the wire.
@@ -106,6 +107,9 @@ type Cond struct {
 	IfVersion string
 	// By is no condition: it is the cause of the write, for its event.
 	By Cause
+	// BypassGovernance lets a Delete remove a version under governance retention.
+	// It is for those who may.
+	BypassGovernance bool
 }
 
 // ListQuery asks for a page of a listing.
@@ -134,15 +138,16 @@ type ListPage struct {
 }
 
 // Objects keeps the versions of objects. Every change writes its event
-// (object.created, object.deleted) in the same transaction, and hands the blobs
-// it makes unreachable to the sweeper.
+// (object.created, object.updated, object.deleted) in the same transaction, and
+// hands the blobs it makes unreachable to the sweeper.
 type Objects interface {
 	// Commit makes v the current version of its key: in one transaction v
 	// becomes visible, the version it replaces goes to history (versioning
 	// enabled) or is dropped, and the event is written. v.ID, v.Blob and
 	// v.Regions are given; Null, Latest and Seq are set on the result. A Commit
 	// repeated with the same v.ID succeeds without another event; its Seq is the
-	// Head of the feed then. What would take the bucket over its quota is
+	// Head of the feed then. A version without a retention gets the default one of
+	// the bucket, which Lookup tells. What would take the bucket over its quota is
 	// refused with ErrQuota, a region where the bucket may not be
 	// with ErrResidency.
 	Commit(ctx context.Context, v Version, c Cond) (Version, error)
@@ -162,8 +167,12 @@ type Objects interface {
 	// or puts a delete marker over it (on, suspended). With one it removes just
 	// that version. It returns the removed version, or the new marker. Removing
 	// what does not exist: ErrNoSuchKey or ErrNoSuchVersion, which S3 calls
-	// success.
+	// success. A version under a retention or a legal hold stays: ErrLocked.
 	Delete(ctx context.Context, r Ref, c Cond) (Version, error)
+	// UpdateVersion changes under the lock of the key what change changes of a
+	// version's Tags and Lock; all else stays as it is. by is told in the event.
+	// Errors are those of Lookup, and change's own.
+	UpdateVersion(ctx context.Context, r Ref, by Cause, change func(*Version) error) (Version, error)
 }
 
 // FileName is the name of a file without the folders that clients of whatever

@@ -196,6 +196,7 @@ func refused(err error) bool {
 	for _, certain := range []error{
 		metadata.ErrPrecondition, metadata.ErrNoSuchBucket, metadata.ErrNoSuchKey, metadata.ErrInvalid, metadata.ErrNoSuchVersion,
 		metadata.ErrQuota,
+		metadata.ErrLocked,
 		metadata.ErrResidency,
 	} {
 		if errors.Is(err, certain) {

@@ -123,6 +123,7 @@ func problemKinds() []problemKind {
 		{metadata.ErrTypeRefused, http.StatusUnsupportedMediaType, "type-refused", "Object is of a type that the bucket does not take"},
 		{metadata.ErrQuota, http.StatusForbidden, "quota-exceeded", "Quota of the bucket is used up"},
 		{metadata.ErrPrecondition, http.StatusPreconditionFailed, "precondition-failed", "Precondition failed"},
+		{metadata.ErrLocked, http.StatusForbidden, "locked", "Version is locked"},
 		{metadata.ErrResidency, http.StatusUnprocessableEntity, "residency", "The bucket may not be kept in this region"},
 		{metadata.ErrNoSuchMedia, http.StatusNotFound, "no-such-media", "No such media record"},
 		{metadata.ErrNoSuchAccess, http.StatusNotFound, "no-such-access-key", "No such access key"},

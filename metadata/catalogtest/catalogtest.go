@@ -23,6 +23,7 @@ func Catalog(t *testing.T, open func(t *testing.T) metadata.Store) {
 	t.Run("Quotas", func(t *testing.T) { Quotas(t, open) })
 	t.Run("Objects", func(t *testing.T) { Objects(t, open) })
 	t.Run("Versions", func(t *testing.T) { Versions(t, open) })
+	t.Run("Locks", func(t *testing.T) { Locks(t, open) })
 	t.Run("List", func(t *testing.T) { List(t, open) })
 	t.Run("Uploads", func(t *testing.T) { Uploads(t, open) })
 	t.Run("WrappedKeys", func(t *testing.T) { WrappedKeys(t, open) })

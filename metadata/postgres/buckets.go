@@ -105,6 +105,9 @@ func checkBucket(b *metadata.Bucket) error {
 	if err != nil {
 		return err
 	}
+	if err := b.CheckObjectLock(); err != nil {
+		return err
+	}
 	return b.CheckPlacement()
 }
 
@@ -245,6 +248,9 @@ func (s *Store) updateBucket(ctx context.Context, name string, change func(*meta
 		}
 		if b.Versioning == "" && old.Versioning != "" {
 			return metadata.Invalidf("versioning can be suspended, but not taken back")
+		}
+		if old.Config[metadata.ObjectLockConfig] != nil && b.Config[metadata.ObjectLockConfig] == nil {
+			return metadata.Invalidf("object lock cannot be taken off a bucket")
 		}
 		switch had, has := old.UploadRules.HasQuota(), b.UploadRules.HasQuota(); {
 		case has && !had && !alone:

@@ -72,7 +72,7 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 		return v, fmt.Errorf("%w: %s", metadata.ErrQuota, pg.Message)
 	}
 	if err != nil {
-		return v, refusedRegion(err)
+		return v, refusedRemoval(refusedRegion(err))
 	}
 	if status == "again" {
 		return s.committedBefore(ctx, v)
@@ -204,10 +204,11 @@ func (s *Store) remove(ctx context.Context, r metadata.Ref, c metadata.Cond) (me
 	err = retry(ctx, false, func() error {
 		return s.pool.QueryRow(ctx, `
 			SELECT d.r_status, d.r_xid, d.r_seq, `+columnsOfBoth+`, v.marker, v.marker AS latest, v.parts
-			  FROM delete_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) d, LATERAL (SELECT (d.r_version).*) v`,
+			  FROM delete_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) d, LATERAL (SELECT (d.r_version).*) v`,
 			r.Bucket, r.Key, r.VersionID, etags(c.IfMatch), etags(c.IfNoneMatch), c.IfVersion,
-			marker, time.Now(), s.region, cause).Scan(append(targets, &scan.parts)...)
+			marker, time.Now(), s.region, cause, c.BypassGovernance).Scan(append(targets, &scan.parts)...)
 	})
+	err = refusedRemoval(err)
 	if err == nil {
 		err = statusError(status)
 	}
@@ -237,7 +238,7 @@ func checkRef(r metadata.Ref) error {
 // Lookup implements metadata.Objects. A current version takes one index probe;
 // only where there is none the catalogue is asked why.
 func (s *Store) Lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error) {
-	v, err := s.lookup(ctx, r)
+	v, err := lookup(ctx, s.pool, r)
 	if err != nil {
 		return v, fmt.Errorf("lookup %s/%s: %w", r.Bucket, r.Key, err)
 	}
@@ -268,12 +269,12 @@ const (
 		 WHERE v.bucket_id = (SELECT id FROM bucket WHERE name = $1) AND v.key = $2 AND v.is_null`
 )
 
-func (s *Store) lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error) {
+func lookup(ctx context.Context, db querier, r metadata.Ref) (metadata.Version, error) {
 	if err := checkRef(r); err != nil {
 		return metadata.Version{}, err
 	}
 	find := func(sql string, args ...any) (metadata.Version, error) {
-		return scanVersion(s.pool.QueryRow(ctx, sql, append([]any{r.Bucket, r.Key}, args...)...), r.Bucket)
+		return scanVersion(db.QueryRow(ctx, sql, append([]any{r.Bucket, r.Key}, args...)...), r.Bucket)
 	}
 	var v metadata.Version
 	var err error
@@ -294,7 +295,7 @@ func (s *Store) lookup(ctx context.Context, r metadata.Ref) (metadata.Version, e
 	}
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		if _, err := s.Bucket(ctx, r.Bucket); err != nil {
+		if _, err := oneBucket(ctx, db, `SELECT `+bucketColumns+` FROM bucket WHERE name = $1`, r.Bucket); err != nil {
 			return metadata.Version{}, err
 		}
 		return metadata.Version{}, missing

@@ -23,6 +23,7 @@ const (
 	// Of our own schema.
 	codeQuota     = "MQ001"
 	codeNearQuota = "MQ002"
+	codeLocked    = "ML001"
 )
 
 // maxTries bounds how often a statement is run.

@@ -28,6 +28,7 @@ type attrs struct {
 	Checksums    map[string]string `json:"sums,omitempty"`
 	ChecksumType string            `json:"sumtype,omitempty"`
 	Sniffed      string            `json:"sniff,omitempty"`
+	Lock         metadata.Lock     `json:"lock,omitzero"` // the schema reads it
 
 	Encryption *metadata.Encryption `json:"sse,omitempty"`
 }
@@ -38,7 +39,7 @@ func formatAttrs(v *metadata.Version) ([]byte, error) {
 		Encoding: v.ContentEncoding, Disposition: v.ContentDisposition, Language: v.ContentLanguage,
 		CacheControl: v.CacheControl, Expires: v.Expires, StorageClass: v.StorageClass,
 		Headers: v.Headers, User: v.UserMetadata, Tags: v.Tags,
-		Checksums: v.Checksums, ChecksumType: v.ChecksumType, Sniffed: v.Sniffed,
+		Checksums: v.Checksums, ChecksumType: v.ChecksumType, Sniffed: v.Sniffed, Lock: v.Lock,
 		Encryption: v.Encryption,
 	})
 	if err != nil || string(text) == "{}" {
@@ -58,7 +59,7 @@ func parseAttrs(text []byte, v *metadata.Version) error {
 	v.ContentEncoding, v.ContentDisposition, v.ContentLanguage = a.Encoding, a.Disposition, a.Language
 	v.CacheControl, v.Expires, v.StorageClass = a.CacheControl, a.Expires, a.StorageClass
 	v.Headers, v.UserMetadata, v.Tags = a.Headers, a.User, a.Tags
-	v.Checksums, v.ChecksumType, v.Sniffed = a.Checksums, a.ChecksumType, a.Sniffed
+	v.Checksums, v.ChecksumType, v.Sniffed, v.Lock = a.Checksums, a.ChecksumType, a.Sniffed, a.Lock
 	v.Encryption = a.Encryption
 	return nil
 }
@@ -162,7 +163,7 @@ func checkVersion(v *metadata.Version) error {
 			}
 		}
 	}
-	return nil
+	return v.Lock.Check()
 }
 
 // asKept is v as the catalogue gives it back: Postgres keeps microseconds.
@@ -173,6 +174,7 @@ func asKept(v metadata.Version) metadata.Version {
 	v.Modified = v.Modified.UTC().Truncate(time.Microsecond)
 	v.Headers, v.UserMetadata = maps.Clone(v.Headers), maps.Clone(v.UserMetadata)
 	v.Tags, v.Checksums = maps.Clone(v.Tags), maps.Clone(v.Checksums)
+	v.Lock.Until = v.Lock.Until.UTC().Truncate(time.Microsecond)
 	if e := v.Encryption; e != nil {
 		v.Encryption = &metadata.Encryption{Kind: e.Kind, Key: bytes.Clone(e.Key), Stored: e.Stored}
 	}
