@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -61,7 +62,7 @@ type createBucketRequest struct {
 	LocationConstraint string    `xml:"LocationConstraint"`
 	Location           *struct{} `xml:"Location"`
 	Bucket             *struct{} `xml:"Bucket"`
-	Tags               *struct{} `xml:"Tags"`
+	Tags               []tag     `xml:"Tags>Tag"`
 }
 
 // createBucket makes a bucket whose home is the region named in the body, or
@@ -71,24 +72,23 @@ func (c *call) createBucket() error {
 	if err != nil {
 		return err
 	}
-	if strings.EqualFold(c.header("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
-		return refuse(errNotImplemented, "").with("Header", "x-amz-bucket-object-lock-enabled")
-	}
 	if o := c.header("X-Amz-Object-Ownership"); o != "" && o != "BucketOwnerEnforced" && o != "BucketOwnerPreferred" && o != "ObjectWriter" {
 		return badArgument("x-amz-object-ownership", asUTF8(o), "Invalid x-amz-object-ownership header: %s", asUTF8(o))
 	}
-	region, err := c.readLocation()
-	if err != nil {
+	b := metadata.Bucket{Name: c.bucket, Owner: c.who.user, Created: c.opts.Now().UTC(), Config: map[string]json.RawMessage{}}
+	if err := c.readCreation(&b); err != nil {
 		return err
 	}
 	if visibility == "" {
 		visibility = metadata.Private
 	}
-	b := metadata.Bucket{
-		Name: c.bucket, Region: region, Visibility: visibility, Owner: c.who.user, Created: c.opts.Now().UTC(),
-	}
+	b.Visibility = visibility
 	if err := c.readPlacement(&b); err != nil {
 		return err
+	}
+	if strings.EqualFold(c.header("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
+		b.Versioning = metadata.VersioningEnabled
+		b.Config[metadata.ObjectLockConfig] = []byte("{}")
 	}
 	_, err = c.opts.Catalog.CreateBucket(c.r.Context(), b)
 	if errors.Is(err, metadata.ErrBucketExists) {
@@ -150,27 +150,40 @@ func (c *call) bucketExists(err error) error {
 	return because(errBucketAlreadyExists, err)
 }
 
-func (c *call) readLocation() (string, error) {
+// readCreation reads the body of CreateBucket: where the bucket is to be, and its
+// tags.
+func (c *call) readCreation(b *metadata.Bucket) error {
+	b.Region = c.opts.Region
 	data, err := c.readOptionalBody(smallXML)
 	if err != nil || len(data) == 0 {
-		return c.opts.Region, err
+		return err
 	}
 	var req createBucketRequest
 	root := "CreateBucketConfiguration"
 	if err := parseXML(data, root, &req); err != nil {
-		return "", err
+		return err
 	}
-	if req.Location != nil || req.Bucket != nil || req.Tags != nil {
-		return "", errNotImplemented // directory buckets, tags at creation
+	if req.Location != nil || req.Bucket != nil {
+		return errNotImplemented // directory buckets
+	}
+	if len(req.Tags) > 0 {
+		tags, err := checkTags(req.Tags, maxBucketTags)
+		if err != nil {
+			return err
+		}
+		if b.Config[taggingConfig], err = json.Marshal(tags); err != nil {
+			return err
+		}
 	}
 	region := strings.TrimSpace(req.LocationConstraint)
 	switch {
-	case region == "", region == sigv4.DefaultRegion:
-		return c.opts.Region, nil // what tools say that were told of no region
+	case region == "", region == sigv4.DefaultRegion: // what tools say that were told of no region
 	case !slices.Contains(c.opts.Regions(), region):
-		return "", refuse(errInvalidLocationConstraint, "").with("LocationConstraint", region)
+		return refuse(errInvalidLocationConstraint, "").with("LocationConstraint", region)
+	default:
+		b.Region = region
 	}
-	return region, nil
+	return nil
 }
 
 // readOptionalBody reads a small body that may be missing altogether.
@@ -239,6 +252,9 @@ func (c *call) putBucketVersioning() error {
 		return errMalformedXML
 	}
 	_, err := c.opts.Catalog.UpdateBucket(c.r.Context(), c.bucket, func(b *metadata.Bucket) error {
+		if b.Config[metadata.ObjectLockConfig] != nil && req.Status != metadata.VersioningEnabled {
+			return refuse(errInvalidBucketState, lockSuspended)
+		}
 		b.Versioning = req.Status
 		return nil
 	})

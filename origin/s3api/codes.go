@@ -26,6 +26,7 @@ const (
 	errIllegalLocationConstraint     code = "IllegalLocationConstraintException"
 	errIncompleteBody                code = "IncompleteBody"
 	errInternalError                 code = "InternalError"
+	errInvalidBucketState            code = "InvalidBucketState"
 	errInvalidAccessKeyID            code = "InvalidAccessKeyId"
 	errInvalidArgument               code = "InvalidArgument"
 	errInvalidBucketName             code = "InvalidBucketName"
@@ -58,6 +59,7 @@ const (
 	errNoSuchCORS                    code = "NoSuchCORSConfiguration"
 	errNoSuchKey                     code = "NoSuchKey"
 	errNoSuchLifecycle               code = "NoSuchLifecycleConfiguration"
+	errNoSuchObjectLock              code = "NoSuchObjectLockConfiguration"
 	errNoSuchPublicAccessBlock       code = "NoSuchPublicAccessBlockConfiguration"
 	errNoSuchTagSet                  code = "NoSuchTagSet"
 	errNoSuchUpload                  code = "NoSuchUpload"
@@ -113,6 +115,7 @@ var codeTable = map[code]codeAbout{
 	errIllegalLocationConstraint:     {400, "The specified location constraint is incompatible for the region specific endpoint this request was sent to."},
 	errIncompleteBody:                {400, "You did not provide the number of bytes specified by the Content-Length HTTP header"},
 	errInternalError:                 {500, "We encountered an internal error. Please try again."},
+	errInvalidBucketState:            {409, "The request is not valid with the current state of the bucket."},
 	errInvalidAccessKeyID:            {403, "The AWS Access Key Id you provided does not exist in our records."},
 	errInvalidArgument:               {400, "Invalid Argument"},
 	errInvalidBucketName:             {400, "The specified bucket is not valid."},
@@ -145,6 +148,7 @@ var codeTable = map[code]codeAbout{
 	errNoSuchCORS:                    {404, "The CORS configuration does not exist"},
 	errNoSuchKey:                     {404, "The specified key does not exist."},
 	errNoSuchLifecycle:               {404, "The lifecycle configuration does not exist"},
+	errNoSuchObjectLock:              {404, "The specified object does not have a ObjectLock configuration."},
 	errNoSuchPublicAccessBlock:       {404, "The public access block configuration was not found"},
 	errNoSuchTagSet:                  {404, "The TagSet does not exist"},
 	errNoSuchUpload:                  {404, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."},
@@ -152,7 +156,7 @@ var codeTable = map[code]codeAbout{
 	errNoSuchWebsite:                 {404, "The specified bucket does not have a website configuration"},
 	errNotImplemented:                {501, "A header or query you provided requests functionality that is not implemented."},
 	errNotModified:                   {304, "Not Modified"},
-	errObjectLockNotFound:            {404, "Object Lock configuration does not exist for this bucket"},
+	errObjectLockNotFound:            {404, "Object Lock configuration does not exist for this bucket."},
 	errOwnershipControlsNotFound:     {404, "The bucket ownership controls were not found"},
 	errPreconditionFailed:            {412, "At least one of the pre-conditions you specified did not hold"},
 	errQuotaExceeded:                 {403, "The quota of the bucket is used up."},

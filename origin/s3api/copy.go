@@ -105,6 +105,9 @@ func (c *call) copyObject() error {
 	if err := c.mayWrite(&bucket); err != nil {
 		return err
 	}
+	if err := c.mayLock(&bucket, own.Lock); err != nil {
+		return err
+	}
 	src, err := c.copySource()
 	if err != nil {
 		return err

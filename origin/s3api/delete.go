@@ -56,7 +56,11 @@ func (c *call) deleteObjects() error {
 	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
 		return err
 	}
-	results := c.deleteAll(req.Objects)
+	bypass, err := c.mayBypassGovernance()
+	if err != nil {
+		return err
+	}
+	results := c.deleteAll(req.Objects, bypass)
 	if err := c.r.Context().Err(); err != nil {
 		return err
 	}
@@ -68,7 +72,7 @@ func (c *call) deleteObjects() error {
 }
 
 // deleteAll removes the targets. Entries for the same key keep their order.
-func (c *call) deleteAll(targets []deleteTarget) []deleteResult {
+func (c *call) deleteAll(targets []deleteTarget, bypass bool) []deleteResult {
 	results := make([]deleteResult, len(targets))
 	byKey := map[string][]int{}
 	var order []string
@@ -85,7 +89,7 @@ func (c *call) deleteAll(targets []deleteTarget) []deleteResult {
 	for _, key := range order {
 		group.Go(func() error {
 			for _, i := range byKey[key] {
-				results[i] = c.deleteOne(&targets[i])
+				results[i] = c.deleteOne(&targets[i], bypass)
 				mu.Lock()
 				if results[i].err == nil && results[i].version.Seq.Compare(last.Seq) > 0 {
 					last = results[i].version
@@ -100,14 +104,14 @@ func (c *call) deleteAll(targets []deleteTarget) []deleteResult {
 	return results
 }
 
-func (c *call) deleteOne(t *deleteTarget) deleteResult {
+func (c *call) deleteOne(t *deleteTarget, bypass bool) deleteResult {
 	if t.LastModifiedTime != nil || t.Size != nil {
 		return deleteResult{err: errNotImplemented} // conditions of directory buckets
 	}
 	if err := checkKey(t.Key); err != nil {
 		return deleteResult{err: err}
 	}
-	cond := metadata.Cond{By: c.cause("")}
+	cond := metadata.Cond{By: c.cause(""), BypassGovernance: bypass}
 	if t.ETag != nil {
 		cond.IfMatch = splitETags(*t.ETag)
 		if len(cond.IfMatch) == 0 {

@@ -77,6 +77,7 @@ var sentinels = []struct {
 	{metadata.ErrNoSuchUpload, errNoSuchUpload, ""},
 	{metadata.ErrInvalidPart, errInvalidPart, ""},
 	{metadata.ErrPrecondition, errPreconditionFailed, ""},
+	{metadata.ErrLocked, errAccessDenied, "Access Denied because object protected by object lock."},
 	{metadata.ErrResidency, errIllegalLocationConstraint, "The bucket's residency forbids this region. Write to the S3 endpoint of a region that it allows."},
 
 	{crypt.ErrKeyNeeded, errInvalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."},

@@ -70,7 +70,6 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{501, "NotImplemented", "PUT", "/bkt/k", body, []string{"x-amz-server-side-encryption: AES256"}},
 		{501, "NotImplemented", "PUT", "/bkt/k", body, []string{"x-amz-website-redirect-location: /x"}},
 		{400, "AccessControlListNotSupported", "PUT", "/bkt/k", body, []string{"x-amz-acl: public-read"}},
-		{400, "InvalidRequest", "PUT", "/bkt/k", body, []string{"x-amz-object-lock-mode: COMPLIANCE"}},
 		{412, "PreconditionFailed", "PUT", "/full/key", body, []string{"If-None-Match: *"}},
 		{412, "PreconditionFailed", "PUT", "/full/key", body, []string{`If-Match: "aa"`}},
 		{404, "NoSuchKey", "PUT", "/bkt/missing", body, []string{`If-Match: "aa"`}},
@@ -109,9 +108,6 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{404, "NoSuchBucket", "GET", "/missing?policy", nil, nil},
 		{501, "NotImplemented", "PUT", "/bkt?policy", body, nil},
 		{501, "NotImplemented", "DELETE", "/bkt?policy", nil, nil},
-		{501, "NotImplemented", "PUT", "/full/key?tagging", body, nil},
-		{501, "NotImplemented", "DELETE", "/full/key?tagging", nil, nil},
-		{501, "NotImplemented", "PUT", "/full/key?retention", body, nil},
 		{501, "NotImplemented", "GET", "/full/key?torrent", nil, nil},
 		{501, "NotImplemented", "POST", "/full/key?select&select-type=2", body, nil},
 		{400, "InvalidRequest", "POST", "/bkt", body, nil}, // a form is signed by its policy

@@ -28,9 +28,6 @@ var unsupported = []string{
 	"X-Amz-Website-Redirect-Location", "X-Amz-Write-Offset-Bytes",
 }
 
-// lockHeaders ask for object lock, which no bucket has.
-var lockHeaders = []string{"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold"}
-
 // storageClasses are accepted and given back; all are the same storage here.
 var storageClasses = []string{
 	"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR",
@@ -71,6 +68,9 @@ func (c *call) template() (metadata.Version, error) {
 	if v.UserMetadata, err = c.userMetadata(); err != nil {
 		return v, err
 	}
+	if v.Lock, err = c.lock(); err != nil {
+		return v, err
+	}
 	v.Tags, err = parseTagging(c.header("X-Amz-Tagging"))
 	return v, err
 }
@@ -107,11 +107,6 @@ func (c *call) refuseUnsupported() error {
 	for _, name := range unsupported {
 		if c.header(name) != "" {
 			return refuse(errNotImplemented, "").with("Header", strings.ToLower(name))
-		}
-	}
-	for _, name := range lockHeaders {
-		if c.header(name) != "" {
-			return refuse(errInvalidRequest, "Bucket is missing Object Lock Configuration")
 		}
 	}
 	return nil
@@ -203,6 +198,7 @@ func (c *call) writeObjectHeaders(v *metadata.Version) error {
 	if len(v.Tags) > 0 {
 		h.Set("X-Amz-Tagging-Count", strconv.Itoa(len(v.Tags)))
 	}
+	c.writeLock(v.Lock)
 	if v.StorageClass != "" && v.StorageClass != "STANDARD" {
 		h.Set("X-Amz-Storage-Class", v.StorageClass)
 	}

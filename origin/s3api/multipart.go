@@ -27,6 +27,9 @@ func (c *call) createUpload() error {
 	if err := c.mayWrite(&bucket); err != nil {
 		return err
 	}
+	if err := c.mayLock(&bucket, v.Lock); err != nil {
+		return err
+	}
 	u, err := c.opts.Uploads.Begin(c.r.Context(), v, alg, kind)
 	if err != nil {
 		return err

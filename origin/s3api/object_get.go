@@ -48,6 +48,12 @@ func (c *call) find() (metadata.Version, error) {
 		return v, err
 	}
 	v, err := c.opts.Objects.Stat(ctx, ref)
+	c.tellMarker(&v, err)
+	return v, err
+}
+
+// tellMarker sets the headers of an answer that finds a delete marker.
+func (c *call) tellMarker(v *metadata.Version, err error) {
 	if v.DeleteMarker && (errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrDeleteMarker)) {
 		h := c.w.Header()
 		h.Set("X-Amz-Delete-Marker", "true")
@@ -57,7 +63,6 @@ func (c *call) find() (metadata.Version, error) {
 			h.Set("Last-Modified", v.Modified.UTC().Format(http.TimeFormat))
 		}
 	}
-	return v, err
 }
 
 // getObject answers GET and HEAD of an object.

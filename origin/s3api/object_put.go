@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -65,6 +66,9 @@ func (c *call) putObject() error {
 		return err
 	}
 	if err := c.mayWrite(&bucket); err != nil {
+		return err
+	}
+	if err := cmp.Or(c.mayLock(&bucket, v.Lock), c.mustSum(&bucket, v.Lock, d)); err != nil {
 		return err
 	}
 	v.ChecksumType = fullObject
@@ -136,6 +140,9 @@ func (c *call) deleteObject() error {
 	}
 	id, err := c.versionID()
 	if err != nil {
+		return err
+	}
+	if cond.BypassGovernance, err = c.mayBypassGovernance(); err != nil {
 		return err
 	}
 	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: id}, cond)

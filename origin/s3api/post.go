@@ -1,8 +1,8 @@
 package s3api
 
 import (
+	"cmp"
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -124,20 +124,21 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 	if err := checkKey(c.key); err != nil {
 		return metadata.Version{}, err
 	}
-	h := f.header()
-	if xmlTags := f.fields["tagging"]; xmlTags != "" {
-		tags, err := formTags(xmlTags)
-		if err != nil {
-			return metadata.Version{}, err
-		}
-		h.Set("X-Amz-Tagging", tags)
-	}
 	r := *c.r
-	r.Header = h
+	r.Header = f.header()
 	c.r = &r
 	v, err := c.template()
 	if err != nil {
 		return v, err
+	}
+	if text := f.fields["tagging"]; text != "" {
+		var t tagging
+		if err := parseXML([]byte(text), "Tagging", &t); err != nil {
+			return v, err
+		}
+		if v.Tags, err = t.tags(maxTags); err != nil {
+			return v, err
+		}
 	}
 	d, err := c.readDigest()
 	if err != nil {
@@ -147,7 +148,7 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 	if err != nil {
 		return v, err
 	}
-	if err := c.checkObjectACL(&bucket); err != nil {
+	if err := cmp.Or(c.checkObjectACL(&bucket), c.mayLock(&bucket, v.Lock)); err != nil {
 		return v, err
 	}
 	file := &postFile{Reader: f.file, policy: policy, most: c.opts.MaxObjectSize}
@@ -170,25 +171,6 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 		err = sent.blame(err)
 	}
 	return put, err
-}
-
-// formTags turns the XML of a form's tagging into what x-amz-tagging holds.
-func formTags(text string) (string, error) {
-	var t struct {
-		XMLName xml.Name `xml:"Tagging"`
-		Tags    []struct {
-			Key   string `xml:"Key"`
-			Value string `xml:"Value"`
-		} `xml:"TagSet>Tag"`
-	}
-	if err := parseXML([]byte(text), "Tagging", &t); err != nil {
-		return "", err
-	}
-	q := url.Values{}
-	for _, tag := range t.Tags {
-		q.Add(tag.Key, tag.Value)
-	}
-	return q.Encode(), nil
 }
 
 // postFile is the file of a form, which ends with an error beyond what the

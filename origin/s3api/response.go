@@ -162,7 +162,8 @@ func describesObject(name string, k code) bool {
 		return true
 	}
 	return strings.HasPrefix(name, "content-") || strings.HasPrefix(name, metaPrefix) ||
-		strings.HasPrefix(name, checksumPrefix) || strings.HasPrefix(name, "x-amz-server-side-encryption") || k != errNotModified && slices.Contains(kept, name)
+		strings.HasPrefix(name, checksumPrefix) || strings.HasPrefix(name, "x-amz-server-side-encryption") ||
+		strings.HasPrefix(name, "x-amz-object-lock-") || k != errNotModified && slices.Contains(kept, name)
 }
 
 // stallReader gives the client Options.Stall for every read of a request's body.

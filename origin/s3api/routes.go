@@ -29,6 +29,11 @@ func newRoutes() routes {
 	add(bucket, "GET", "encryption", "GetBucketEncryption", read, (*call).getBucketEncryption)
 	add(bucket, "PUT", "encryption", "PutBucketEncryption", write, (*call).putBucketEncryption)
 	add(bucket, "DELETE", "encryption", "DeleteBucketEncryption", write, (*call).deleteBucketEncryption)
+	add(bucket, "GET", "tagging", "GetBucketTagging", read, (*call).getBucketTagging)
+	add(bucket, "PUT", "tagging", "PutBucketTagging", write, (*call).putBucketTagging)
+	add(bucket, "DELETE", "tagging", "DeleteBucketTagging", write, (*call).deleteBucketTagging)
+	add(bucket, "GET", "object-lock", "GetObjectLockConfiguration", read, (*call).getObjectLockConfiguration)
+	add(bucket, "PUT", "object-lock", "PutObjectLockConfiguration", write, (*call).putObjectLockConfiguration)
 	add(bucket, "GET", "", "ListObjects", read, (*call).listObjects)
 	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
@@ -43,7 +48,13 @@ func newRoutes() routes {
 	add(object, "GET", "attributes", "GetObjectAttributes", read, (*call).getObjectAttributes)
 	add(object, "GET", "acl", "GetObjectAcl", read, (*call).getObjectACL)
 	add(object, "PUT", "acl", "PutObjectAcl", write, (*call).putObjectACL)
+	add(object, "GET", "retention", "GetObjectRetention", read, (*call).getObjectRetention)
+	add(object, "PUT", "retention", "PutObjectRetention", write, (*call).putObjectRetention)
+	add(object, "GET", "legal-hold", "GetObjectLegalHold", read, (*call).getObjectLegalHold)
+	add(object, "PUT", "legal-hold", "PutObjectLegalHold", write, (*call).putObjectLegalHold)
 	add(object, "GET", "tagging", "GetObjectTagging", read, (*call).getObjectTagging)
+	add(object, "PUT", "tagging", "PutObjectTagging", write, (*call).putObjectTagging)
+	add(object, "DELETE", "tagging", "DeleteObjectTagging", write, (*call).deleteObjectTagging)
 	add(object, "PUT", "", "PutObject", write, (*call).putOrCopyObject)
 	add(object, "DELETE", "", "DeleteObject", write, (*call).deleteObject)
 	add(object, "POST", "uploads", "CreateMultipartUpload", write, (*call).createUpload)
@@ -64,13 +75,11 @@ func addUnconfigured(add func(s scope, method, selector, name string, a access, 
 		name string
 		code code
 	}{
-		"object-lock":         {"GetObjectLockConfiguration", errObjectLockNotFound},
 		"ownershipControls":   {"GetBucketOwnershipControls", errOwnershipControlsNotFound},
 		"policy":              {"GetBucketPolicy", errNoSuchBucketPolicy},
 		"policyStatus":        {"GetBucketPolicyStatus", errNoSuchBucketPolicy},
 		"publicAccessBlock":   {"GetPublicAccessBlock", errNoSuchPublicAccessBlock},
 		"replication":         {"GetBucketReplication", errReplicationNotFound},
-		"tagging":             {"GetBucketTagging", errNoSuchTagSet},
 		"website":             {"GetBucketWebsite", errNoSuchWebsite},
 		"analytics":           {"GetBucketAnalyticsConfiguration", errNoSuchConfiguration},
 		"intelligent-tiering": {"GetBucketIntelligentTieringConfiguration", errNoSuchConfiguration},
@@ -87,6 +96,4 @@ func addUnconfigured(add func(s scope, method, selector, name string, a access, 
 	} {
 		add(bucket, "GET", selector, u.name, read, func(c *call) error { return c.emptyConfiguration(u.root, u.inner) })
 	}
-	add(object, "GET", "legal-hold", "GetObjectLegalHold", read, (*call).noObjectLock)
-	add(object, "GET", "retention", "GetObjectRetention", read, (*call).noObjectLock)
 }
