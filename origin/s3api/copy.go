@@ -180,7 +180,7 @@ func (c *call) directive(name string) (replace bool, err error) {
 	case "REPLACE":
 		return true, nil
 	default:
-		return false, badArgument(strings.ToLower(name), asUTF8(s), "Unknown %s.", strings.ToLower(name[len("X-Amz-"):]))
+		return false, badArgument(strings.ToLower(name), asUTF8(s), "Unknown %s.", strings.ReplaceAll(strings.ToLower(name[len("X-Amz-"):]), "-", " "))
 	}
 }
 

@@ -67,6 +67,7 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{400, "MetadataTooLarge", "PUT", "/bkt/k", body, []string{"x-amz-meta-big: " + strings.Repeat("m", 2046)}},
 		{400, "InvalidStorageClass", "PUT", "/bkt/k", body, []string{"x-amz-storage-class: WARM"}},
 		{400, "InvalidTag", "PUT", "/bkt/k", body, []string{"x-amz-tagging: aws:x=1"}},
+		{400, "InvalidArgument", "PUT", "/bkt/k", body, []string{"x-amz-tagging: =v"}},
 		{501, "NotImplemented", "PUT", "/bkt/k", body, []string{"x-amz-server-side-encryption: AES256"}},
 		{501, "NotImplemented", "PUT", "/bkt/k", body, []string{"x-amz-website-redirect-location: /x"}},
 		{400, "AccessControlListNotSupported", "PUT", "/bkt/k", body, []string{"x-amz-acl: public-read"}},

@@ -124,6 +124,7 @@ func (c *call) readLockXML(root string, v any) error {
 
 // changeLock changes the lock of the version that the request names.
 func (c *call) changeLock(change func(metadata.Lock) (metadata.Lock, error)) error {
+	c.forgetEmptyVersion()
 	id, err := c.versionID()
 	if err != nil {
 		return err
@@ -201,8 +202,17 @@ func (c *call) putObjectLegalHold() error {
 	})
 }
 
+// forgetEmptyVersion takes an empty version ID for none: tools have one in
+// requests about locks, where it is an error elsewhere.
+func (c *call) forgetEmptyVersion() {
+	if c.query.Get("versionId") == "" {
+		c.query.Del("versionId")
+	}
+}
+
 // findLock is the lock of the version that the request names.
 func (c *call) findLock() (metadata.Lock, error) {
+	c.forgetEmptyVersion()
 	v, err := c.find()
 	if err != nil {
 		return metadata.Lock{}, err

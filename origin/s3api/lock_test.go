@@ -298,6 +298,9 @@ func TestRefusedLocks(t *testing.T) {
 		}
 	}
 	w.refused(root, 400, "InvalidRequest", "GET", "/bkt/k?retention", nil)
+	body, sum := summed("<LegalHold><Status>OFF</Status></LegalHold>")
+	w.must("PUT", "/lock/k?legal-hold&versionId=", body, sum)
+	w.must("GET", "/lock/k?legal-hold&versionId=", nil)
 	w.refused(root, 404, "NoSuchKey", "GET", "/bkt/none?legal-hold", nil)
 	if page, err := w.catalog.List(t.Context(), metadata.ListQuery{Bucket: "lock", Prefix: "new", Limit: 1}); err != nil || len(page.Versions) != 0 {
 		t.Errorf("a refused request left %+v, %v", page, err)

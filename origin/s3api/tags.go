@@ -92,7 +92,7 @@ func parseTagging(s string) (map[string]string, error) {
 	}
 	var list []tag
 	for _, k := range slices.Sorted(maps.Keys(q)) {
-		if len(q[k]) != 1 {
+		if k == "" || len(q[k]) != 1 {
 			return nil, badTagging(s)
 		}
 		list = append(list, tag{&k, &q[k][0]})
