@@ -40,6 +40,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url)")
 		data      = s.flags.String("data", localDataDir, "`directory` of the blobs of --store disk")
 		expiry    = s.flags.Duration("upload-expiry", tus.DefaultExpiry, "how long a resumable upload is kept after its last byte")
+		abandoned = s.flags.Duration("abandoned-uploads", defaultAbandoned, "`age` at which a multipart upload that nobody completed is aborted")
 		blobs     storeOptions
 		cluster   clusterOptions
 		database  databaseOptions
@@ -68,6 +69,9 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if *expiry < time.Minute {
 			return usagef("--upload-expiry is less than a minute")
 		}
+		if *abandoned < time.Hour {
+			return usagef("--abandoned-uploads is less than an hour")
+		}
 		if *copies < 1 || *copies > 1000 {
 			return usagef("--copies must be between 1 and 1000")
 		}
@@ -88,7 +92,7 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 			return errors.Join(err, store.Close())
 		}
 		svc, err := newOrigin(ctx, originConfig{
-			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry,
+			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry, abandoned: *abandoned,
 			domains: domains, clusterSecret: cluster.secret, store: store, copies: *copies, crypt: keys,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules,
 		})
@@ -109,6 +113,7 @@ type originConfig struct {
 	data           string   // of a store on disk
 	blobs          storeOptions
 	uploadExpiry   time.Duration // of tus
+	abandoned      time.Duration // age of an upload; defaultAbandoned where it is zero
 	domains        []string
 	clusterSecret  string
 	crypt          *crypt.Keys
@@ -120,9 +125,9 @@ type originConfig struct {
 	rules          lifecycleOptions
 }
 
-// uploadAge is when a multipart upload that nobody completes is taken for
+// defaultAbandoned is when a multipart upload that nobody completes is taken for
 // abandoned.
-const uploadAge = 7 * 24 * time.Hour
+const defaultAbandoned = 7 * 24 * time.Hour
 
 // catalogueSilence is how long after the catalogue's last answer an origin, which
 // can do nothing without it, counts as ready. It asks every second.
@@ -205,7 +210,9 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	})
 	sweeper := sweep.New(sweep.Options{
 		Region: c.region, Store: blobs, Catalog: c.store, Log: log,
-		Expire: func(ctx context.Context) (int, error) { return uploads.Expire(ctx, uploadAge) },
+		Expire: func(ctx context.Context) (int, error) {
+			return uploads.Expire(ctx, cmp.Or(c.abandoned, defaultAbandoned))
+		},
 	})
 	replicator := replicate.New(replicate.Options{
 		Region: c.region, Store: blobs, Catalog: c.store, Source: objects, Holder: node.Boot, Log: log, Registry: reg, Parallel: c.copies,

@@ -150,7 +150,13 @@ func (c *call) createUpload() error {
 
 // beginUpload chooses the nearest origin that answers.
 func (c *call) beginUpload(t *ticket, b *metadata.Bucket, region string) error {
-	if t.Size <= t.PartSize {
+	lock, err := b.ObjectLock()
+	if err != nil {
+		return err
+	}
+	// A single PUT of an object that will be locked must say what its bytes are.
+	unsummed := lock != nil && lock.Mode != "" && t.Checksum == ""
+	if t.Size <= t.PartSize && !unsummed {
 		t.PartSize, t.Mark = 0, rand.Text()
 	}
 	if t.Mark != "" {

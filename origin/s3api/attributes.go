@@ -13,6 +13,9 @@ import (
 var attributeNames = []string{"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
 
 func (c *call) getObjectAttributes() error {
+	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
+		return err
+	}
 	want, err := c.wantedAttributes()
 	if err != nil {
 		return err

@@ -102,11 +102,15 @@ func (c *call) authorise() error {
 // expectOwner checks x-amz-expected-bucket-owner, by which a client makes sure
 // that a name still means the bucket that it knew.
 func (c *call) expectOwner() error {
-	want := c.header("X-Amz-Expected-Bucket-Owner")
-	if want == "" || c.bucket == "" {
+	return c.expectOwnerOf(c.bucket, "X-Amz-Expected-Bucket-Owner")
+}
+
+func (c *call) expectOwnerOf(bucket, header string) error {
+	want := c.header(header)
+	if want == "" || bucket == "" {
 		return nil
 	}
-	b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	b, err := c.opts.Catalog.Bucket(c.r.Context(), bucket)
 	if err != nil {
 		return err
 	}

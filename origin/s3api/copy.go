@@ -46,9 +46,8 @@ func parseCopySource(s string) (metadata.Ref, error) {
 }
 
 // copySource finds the source of a copy and checks its conditions.
-func (c *call) copySource() (metadata.Version, error) {
-	ref, err := parseCopySource(c.header("X-Amz-Copy-Source"))
-	if err != nil {
+func (c *call) copySource(ref metadata.Ref) (metadata.Version, error) {
+	if err := c.expectOwnerOf(ref.Bucket, "X-Amz-Source-Expected-Bucket-Owner"); err != nil {
 		return metadata.Version{}, err
 	}
 	if metadata.IsSystemBucket(ref.Bucket) && !c.who.node {
@@ -93,6 +92,14 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
+	ref, err := parseCopySource(c.header("X-Amz-Copy-Source"))
+	if err != nil {
+		return err
+	}
+	asked, err := c.copyAlgorithm()
+	if err != nil {
+		return err
+	}
 	cond, err := c.writeCond()
 	if err != nil {
 		return err
@@ -108,7 +115,7 @@ func (c *call) copyObject() error {
 	if err := c.mayLock(&bucket, own.Lock); err != nil {
 		return err
 	}
-	src, err := c.copySource()
+	src, err := c.copySource(ref)
 	if err != nil {
 		return err
 	}
@@ -119,13 +126,9 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
-	algs, err := c.copyAlgorithms(&src)
-	if err != nil {
-		return err
-	}
 	dst.ChecksumType = fullObject
 	v, err := c.opts.Objects.Copy(c.r.Context(), src, origin.PutInput{
-		Template: dst, Size: src.Size, Algorithms: algs, Cond: cond, Bucket: &bucket,
+		Template: dst, Size: src.Size, Algorithms: copyAlgorithms(&src, asked), Cond: cond, Bucket: &bucket,
 	})
 	if err != nil {
 		return err
@@ -184,14 +187,22 @@ func (c *call) directive(name string) (replace bool, err error) {
 	}
 }
 
+// copyAlgorithm is the checksum that the request asks for; "" where it does not.
+func (c *call) copyAlgorithm() (checksum.Algorithm, error) {
+	name := c.header("X-Amz-Checksum-Algorithm")
+	if name == "" {
+		return "", nil
+	}
+	return parseAlgorithm(name)
+}
+
 // copyAlgorithms are the checksums that the copy gets: the one asked for, else
 // those of the source, else the default.
-func (c *call) copyAlgorithms(src *metadata.Version) ([]checksum.Algorithm, error) {
-	if name := c.header("X-Amz-Checksum-Algorithm"); name != "" {
-		alg, err := parseAlgorithm(name)
-		return []checksum.Algorithm{checksum.MD5, alg}, err
-	}
+func copyAlgorithms(src *metadata.Version, asked checksum.Algorithm) []checksum.Algorithm {
 	algs := []checksum.Algorithm{checksum.MD5}
+	if asked != "" {
+		return append(algs, asked)
+	}
 	for _, name := range slices.Sorted(maps.Keys(src.Checksums)) {
 		if alg, ok := checksum.Parse(name); ok {
 			algs = append(algs, alg)
@@ -200,7 +211,7 @@ func (c *call) copyAlgorithms(src *metadata.Version) ([]checksum.Algorithm, erro
 	if len(algs) == 1 {
 		algs = append(algs, checksum.CRC64NVME)
 	}
-	return algs, nil
+	return algs
 }
 
 func parseAlgorithm(name string) (checksum.Algorithm, error) {

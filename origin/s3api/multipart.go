@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -77,7 +78,13 @@ func (c *call) uploadChecksum() (alg checksum.Algorithm, kind string, err error)
 
 // upload finds the upload that the request names.
 func (c *call) upload() (metadata.Upload, error) {
-	return c.opts.Catalog.Upload(c.r.Context(), c.bucket, c.key, c.query.Get("uploadId"))
+	u, err := c.opts.Catalog.Upload(c.r.Context(), c.bucket, c.key, c.query.Get("uploadId"))
+	if errors.Is(err, metadata.ErrNoSuchUpload) {
+		if _, missing := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); missing != nil {
+			return u, missing
+		}
+	}
+	return u, err
 }
 
 func (c *call) putOrCopyPart() error {
@@ -131,9 +138,15 @@ func partAlgorithm(u *metadata.Upload, d *digest) (checksum.Algorithm, error) {
 	if u.ChecksumAlgorithm == "" {
 		return checksum.CRC64NVME, nil
 	}
-	if d != nil && d.algorithm != "" && string(d.algorithm) != u.ChecksumAlgorithm {
-		return "", refuse(errInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
-			u.ChecksumAlgorithm, d.algorithm)
+	mismatch := func(actual checksum.Algorithm) error {
+		return refuse(errInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", u.ChecksumAlgorithm, actual)
+	}
+	switch {
+	case d == nil:
+	case d.algorithm != "" && string(d.algorithm) != u.ChecksumAlgorithm:
+		return "", mismatch(d.algorithm)
+	case d.algorithm == "" && u.ChecksumType == composite:
+		return "", mismatch("null") // as S3 calls none: such a checksum is made of the client's own
 	}
 	return checksum.Algorithm(u.ChecksumAlgorithm), nil
 }
@@ -144,6 +157,10 @@ func (c *call) copyPart() error {
 	if err != nil {
 		return err
 	}
+	ref, err := parseCopySource(c.header("X-Amz-Copy-Source"))
+	if err != nil {
+		return err
+	}
 	u, err := c.upload()
 	if err != nil {
 		return err
@@ -151,7 +168,7 @@ func (c *call) copyPart() error {
 	if err := c.unlockUpload(&u); err != nil {
 		return err
 	}
-	src, err := c.copySource()
+	src, err := c.copySource(ref)
 	if err != nil {
 		return err
 	}
@@ -181,7 +198,9 @@ func (c *call) copyPart() error {
 	d := newDocument("CopyPartResult")
 	d.time("LastModified", part.Modified)
 	d.etag(part.ETag)
-	writeChecksumElements(d, part.Checksums, "")
+	if u.ChecksumAlgorithm != "" {
+		writeChecksumElements(d, part.Checksums, "")
+	}
 	return c.w.sendXML(d)
 }
 

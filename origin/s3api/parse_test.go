@@ -275,7 +275,7 @@ func TestTagging(t *testing.T) {
 	for in, want := range map[string]code{
 		"a=1&a=2":                       errInvalidArgument,
 		"%zz=1":                         errInvalidArgument,
-		"=1":                            errInvalidTag,
+		"=1":                            errInvalidArgument,
 		"aws:x=1":                       errInvalidTag,
 		"a=" + strings.Repeat("v", 257): errInvalidTag,
 		strings.Repeat("k", 129) + "=v": errInvalidTag,
