@@ -169,6 +169,35 @@ func TestVersionsOfAnObject(t *testing.T) {
 	w.do(http.StatusNotFound, metadata.RoleReadWrite, http.MethodDelete, path+"&version_id="+all.Objects[0].VersionID, "")
 }
 
+func TestALockedVersionStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(http.StatusCreated, metadata.RoleAdmin, http.MethodPost, "/v1/buckets", `{"name":"photos","versioning":"Enabled"}`)
+	v := w.object("photos", "a.jpg", "image/jpeg")
+	_, err := w.store.UpdateVersion(t.Context(), metadata.Ref{Bucket: "photos", Key: "a.jpg"}, metadata.Cause{}, func(v *metadata.Version) error {
+		v.Lock.Hold = metadata.HoldOn
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "/v1/buckets/photos/object?key=a.jpg"
+	a := w.do(http.StatusForbidden, metadata.RoleAdmin, http.MethodDelete, path+"&version_id="+v.ID, "")
+	if !strings.Contains(string(a.body), "urn:meridian:problem:locked") {
+		t.Errorf("refused with %s", a.body)
+	}
+	w.do(http.StatusNoContent, metadata.RoleReadWrite, http.MethodDelete, path, "") // a marker
+	w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, path+"&version_id="+v.ID, "")
+	_, err = w.store.UpdateBucket(t.Context(), "photos", func(b *metadata.Bucket) error {
+		b.Config[metadata.ObjectLockConfig] = []byte("{}")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.do(http.StatusBadRequest, metadata.RoleAdmin, http.MethodPatch, "/v1/buckets/photos", `{"versioning":"Suspended"}`)
+}
+
 func TestWhereAnObjectIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

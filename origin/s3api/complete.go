@@ -78,6 +78,9 @@ func (c *call) completeUpload() error {
 	}
 	var req completeRequest
 	if readErr := c.readXML(greatXML, digestOfObject, "CompleteMultipartUpload", &req); readErr != nil {
+		if codeIs(readErr, errMissingRequestBody) {
+			readErr = because(errMalformedXML, readErr)
+		}
 		return cmp.Or(err, readErr)
 	}
 	parts, partsErr := req.parts()

@@ -53,6 +53,7 @@ func TestPartsRefused(t *testing.T) {
 		w.refused(root, 403, tt.code, "PUT", tt.path, nil, "x-amz-copy-source: bkt/src", "x-amz-source-expected-bucket-owner: somebody")
 		w.must("PUT", tt.path, nil, "x-amz-copy-source: bkt/src", "x-amz-source-expected-bucket-owner: root")
 	}
+	w.refused(root, 400, "MalformedXML", "POST", "/bkt/k?uploadId="+id, nil)
 	w.refused(root, 400, "InvalidRequest", "PUT", "/bkt/copy", nil, "x-amz-copy-source: bkt/missing", "x-amz-checksum-algorithm: CRC99")
 }
 
