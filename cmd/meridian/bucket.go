@@ -26,7 +26,7 @@ func bucketCommand(s *settings, p process) func(context.Context, []string) error
 	rules.declare(s)
 	s.flags.Usage = usageWith(s, p.stdout, "meridian bucket create NAME | list | set NAME | delete NAME [options]")
 	return func(ctx context.Context, args []string) error {
-		verb, name, err := subcommand(s, args, "create, list, set, delete")
+		verb, name, err := subcommand(args, "create, list, set, delete")
 		if err != nil {
 			return err
 		}

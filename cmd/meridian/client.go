@@ -108,11 +108,15 @@ func problem(resp *http.Response) error {
 	}
 	var msg strings.Builder
 	msg.WriteString(p.Title)
-	if p.Detail != "" {
+	if p.Detail != "" && len(p.Errors) == 0 { // else it tells of the first of them
 		msg.WriteString(": " + p.Detail)
 	}
-	for _, e := range p.Errors {
-		fmt.Fprintf(&msg, "; %s: %s", e.Field, e.Detail)
+	for i, e := range p.Errors {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		msg.WriteString(sep + e.Field + ": " + e.Detail)
 	}
 	return errors.New(msg.String())
 }

@@ -23,11 +23,7 @@ func explainCommand(s *settings, p process) func(context.Context, []string) erro
 		if len(args) == 0 {
 			return usagef("a URL is missing, as an edge or S3 endpoint has it, or /bucket/key")
 		}
-		rest, err := s.parse(args[1:]) // options may follow the URL
-		if err != nil {
-			return usagef("%v", err)
-		}
-		if err := noArguments(rest); err != nil {
+		if err := noArguments(args[1:]); err != nil {
 			return err
 		}
 		var raw json.RawMessage

@@ -19,7 +19,7 @@ func keyCommand(s *settings, p process) func(context.Context, []string) error {
 	expires := s.flags.Duration("expires", 0, "how long a new key is good for; 0 is for ever")
 	s.flags.Usage = usageWith(s, p.stdout, "meridian key create | list | revoke ID [options]")
 	return func(ctx context.Context, args []string) error {
-		verb, name, err := subcommand(s, args, "create, list, revoke")
+		verb, name, err := subcommand(args, "create, list, revoke")
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func purgeCommand(s *settings, p process) func(context.Context, []string) error 
 	s.flags.BoolVar(&ask.Everything, "everything", false, "all that is cached")
 	s.flags.BoolVar(&ask.Soft, "soft", false, "revalidate before the next use instead of forgetting")
 	wait := s.flags.Duration("wait", 10*time.Second, "how long to wait for every node to apply it; 0 does not wait")
-	s.flags.Usage = usageWith(s, p.stdout, "meridian purge [options] [URL ...]")
+	s.flags.Usage = usageWith(s, p.stdout, "meridian purge [URL ...] [options]")
 	return func(ctx context.Context, args []string) error {
 		ask.URLs = args
 		var status metadata.PurgeStatus

@@ -15,7 +15,7 @@ func regionCommand(s *settings, p process) func(context.Context, []string) error
 	api.declare(s)
 	s.flags.Usage = usageWith(s, p.stdout, "meridian region list [options]")
 	return func(ctx context.Context, args []string) error {
-		verb, name, err := subcommand(s, args, "list")
+		verb, name, err := subcommand(args, "list")
 		if err != nil {
 			return err
 		}

@@ -35,11 +35,7 @@ func secretsCommand(s *settings, p process) func(context.Context, []string) erro
 		if len(args) == 0 {
 			return usagef("usage: meridian secrets DIR [options]")
 		}
-		rest, err := s.parse(args[1:])
-		if err != nil {
-			return usagef("%v", err)
-		}
-		if err := noArguments(rest); err != nil {
+		if err := noArguments(args[1:]); err != nil {
 			return err
 		}
 		bits, err := strconv.ParseUint(*mode, 8, 32)

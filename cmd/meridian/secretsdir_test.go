@@ -153,7 +153,7 @@ func TestClientCommandsTakeASecretFromAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := subcommand(s, rest, "list"); err != nil {
+	if _, _, err := subcommand(rest, "list"); err != nil {
 		t.Fatal(err)
 	}
 	if api.secretKey != "a long secret" || api.url != "http://127.0.0.1:1" {

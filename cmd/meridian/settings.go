@@ -67,14 +67,9 @@ func splitList(v string) (list []string) {
 // parse reads args, then the environment, then the file, and returns the
 // arguments that are not options.
 func (s *settings) parse(args []string) ([]string, error) {
-	if err := s.flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, err
-		}
-		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
-			return nil, fmt.Errorf("meridian %s: unknown option --%s%s", s.command, strings.TrimPrefix(name, "-"), s.nearest(name))
-		}
-		return nil, fmt.Errorf("meridian %s: %w", s.command, err)
+	rest, err := s.fromArguments(args)
+	if err != nil {
+		return nil, err
 	}
 	given := map[string]bool{}
 	s.flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -87,7 +82,28 @@ func (s *settings) parse(args []string) ([]string, error) {
 	if err := s.readSecrets(); err != nil {
 		return nil, err
 	}
-	return s.flags.Args(), nil
+	return rest, nil
+}
+
+// fromArguments reads the options among args, wherever they stand, and returns
+// what is between them. After "--" there are none.
+func (s *settings) fromArguments(args []string) (rest []string, err error) {
+	for {
+		if err := s.flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+				return nil, fmt.Errorf("meridian %s: unknown option --%s%s", s.command, strings.TrimPrefix(name, "-"), s.nearest(name))
+			}
+			return nil, fmt.Errorf("meridian %s: %w", s.command, err)
+		}
+		left := s.flags.Args()
+		if read := len(args) - len(left); len(left) == 0 || read > 0 && args[read-1] == "--" {
+			return append(rest, left...), nil
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
 }
 
 func (s *settings) fromEnv(given map[string]bool) error {
@@ -231,21 +247,16 @@ func noArguments(args []string) error {
 	return nil
 }
 
-// subcommand splits "create NAME [options]" into verb and name and parses the
-// options that follow them.
-func subcommand(s *settings, args []string, verbs string) (verb, name string, err error) {
+// subcommand splits "create NAME" into verb and name.
+func subcommand(args []string, verbs string) (verb, name string, err error) {
 	if len(args) == 0 {
 		return "", "", usagef("say one of %s", verbs)
 	}
 	verb, args = args[0], args[1:]
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	rest, err := s.parse(args)
-	if err != nil {
-		return "", "", usagef("%v", err)
-	}
-	return verb, name, noArguments(rest)
+	return verb, name, noArguments(args)
 }
 
 // usageWith prints line and the options where --help is asked for.

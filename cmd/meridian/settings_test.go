@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -101,6 +102,8 @@ func TestCommandLineErrors(t *testing.T) {
 		`did you mean "report"?`:      {"reprot"},
 		`unknown option --widow`:      {"report", "--widow", "5m"},
 		`unexpected argument "extra"`: {"version", "extra"},
+		`unknown option --pages`:      {"purge", "/b/k", "--pages"},
+		`unexpected argument "more"`:  {"key", "list", "--api", "http://127.0.0.1:1", "x", "more"},
 	} {
 		var out, errs strings.Builder
 		p := process{stdout: &out, stderr: &errs, env: func(string) (string, bool) { return "", false }}
@@ -109,6 +112,46 @@ func TestCommandLineErrors(t *testing.T) {
 		}
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("%v: says %q, want %q", args, errs.String(), want)
+		}
+	}
+}
+
+func TestOptionsMayStandAnywhere(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"--bucket b /a /b --soft --wait 0", "/a --bucket=b --soft /b -wait 0", "/a /b --soft --wait 0s --bucket b", "--soft --wait 0 --bucket b /a -- /b",
+	} {
+		s := newSettings("purge", func(string) (string, bool) { return "", false }, io.Discard)
+		purgeCommand(s, process{stdout: io.Discard})
+		rest, err := s.parse(strings.Fields(line))
+		if err != nil || strings.Join(rest, " ") != "/a /b" {
+			t.Errorf("%s: arguments %q, %v", line, rest, err)
+		}
+		for name, want := range map[string]string{"bucket": "b", "soft": "true", "wait": "0s"} {
+			if got := s.flags.Lookup(name).Value.String(); got != want {
+				t.Errorf("%s: --%s is %q, want %q", line, name, got, want)
+			}
+		}
+	}
+	s := newSettings("purge", func(string) (string, bool) { return "", false }, io.Discard)
+	purgeCommand(s, process{stdout: io.Discard})
+	if rest, err := s.parse([]string{"--", "/a", "--soft"}); err != nil || len(rest) != 2 || s.flags.Lookup("soft").Value.String() != "false" {
+		t.Errorf("behind --: %q, %v", rest, err)
+	}
+}
+
+// What is wrong with a field is said once.
+func TestProblemsNameEachFieldOnce(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"title":"Invalid request","detail":"url: is missing","errors":[{"field":"url","detail":"is missing"}]}`:                                                    "Invalid request: url: is missing",
+		`{"title":"Invalid request","detail":"2 fields are wrong, the first of them a: no","errors":[{"field":"a","detail":"no"},{"field":"b","detail":"neither"}]}`: "Invalid request: a: no; b: neither",
+		`{"title":"No such bucket","detail":"bucket x"}`: "No such bucket: bucket x",
+		`{"title":"Not allowed"}`:                        "Not allowed",
+	} {
+		resp := &http.Response{Body: io.NopCloser(strings.NewReader(body))}
+		if got := problem(resp).Error(); got != want {
+			t.Errorf("%s is told as %q, want %q", body, got, want)
 		}
 	}
 }
