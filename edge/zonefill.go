@@ -71,6 +71,7 @@ type flight struct {
 	stream  *pull.Stream // its readers hold the flight
 	cancel  context.CancelFunc
 	interim chan interim  // for who began it
+	over    chan struct{} // closed when all is kept that is
 	ready   chan struct{} // closed when all below is set
 
 	err         error
@@ -103,6 +104,24 @@ func (f *flight) end() {
 	default: // the context ends what comes
 	}
 	f.stream.Leave()
+}
+
+// settleTime bounds how long an answer waits to be kept.
+const settleTime = 100 * time.Millisecond
+
+// settle returns when a body that was sent whole is kept, too, so that who has
+// got it finds it in the cache.
+func (f *flight) settle(ctx context.Context) {
+	if !f.stream.Whole() {
+		return
+	}
+	t := time.NewTimer(settleTime)
+	defer t.Stop()
+	select {
+	case <-f.over:
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // plan is what a flight asks and how it deals with the answer.
@@ -227,7 +246,7 @@ func (v *visit) start(ctx context.Context, key string, p plan) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{
 		key: key, request: v.r.Header, stream: pull.NewStream(cancel, p.alone), cancel: cancel,
-		interim: make(chan interim, 16), ready: make(chan struct{}),
+		interim: make(chan interim, 16), over: make(chan struct{}), ready: make(chan struct{}),
 	}
 	// No event is waited for: an origin knows nothing of the feed.
 	f.mark, _ = v.n.fills.begin(v.object, "")
@@ -237,6 +256,11 @@ func (v *visit) start(ctx context.Context, key string, p plan) *flight {
 		fs.mu.Unlock()
 	}
 	fs.wg.Go(func() {
+		defer func() {
+			if close(f.over); f.body == nil {
+				cancel()
+			}
+		}()
 		defer fs.end(v.n, f)
 		p.run(ctx, f)
 		if p.alone {
@@ -322,6 +346,7 @@ func (p *plan) run(ctx context.Context, f *flight) {
 	f.head = v.zoneHead(resp.Header, resp.StatusCode, resp.ContentLength, sent, received)
 	if !f.head.Storable && p.held.head != nil && p.held.head.TTL(received) <= 0 {
 		v.n.dropHead(ctx, p.held.name) // replaced by what cannot be kept
+		v.n.reasons.lost(p.held.name, bypassed, received)
 	}
 	cost, ok := p.admit(f.head)
 	if !ok {

@@ -27,6 +27,7 @@ type Stream struct {
 	wanted  int64 // how far the fastest reader has asked
 	readers int
 	alone   bool // nobody reads: it goes on by itself
+	whole   bool // all bytes have arrived: nobody is needed any more
 	err     error
 	stop    context.CancelFunc // ends the filling when the last reader left
 }
@@ -37,26 +38,35 @@ func NewStream(stop context.CancelFunc, alone bool) *Stream {
 	return &Stream{changed: make(chan struct{}), readers: 1, alone: alone, stop: stop}
 }
 
-// Join makes the caller a reader, unless the last one has left.
+// Join makes the caller a reader, unless the last one has left before all was
+// there.
 func (s *Stream) Join() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.readers == 0 {
+	if s.readers == 0 && !s.whole {
 		return false
 	}
 	s.readers++
 	return true
 }
 
-// Leave ends what NewStream or Join began.
+// Leave ends what NewStream or Join began. What is whole is kept, though nobody
+// reads it any more.
 func (s *Stream) Leave() {
 	s.mu.Lock()
 	s.readers--
-	last := s.readers == 0
+	last := s.readers == 0 && !s.whole
 	s.mu.Unlock()
 	if last {
 		s.stop()
 	}
+}
+
+// Whole reports whether all bytes have arrived.
+func (s *Stream) Whole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole
 }
 
 // Read returns bytes of the body from offset on, one at least, which nobody may
@@ -101,7 +111,7 @@ func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, each func(in
 	defer func() {
 		s.mu.Lock()
 		s.err = err
-		if err == nil {
+		if s.whole = err == nil; s.whole {
 			s.err = io.EOF
 		}
 		s.wake()
@@ -174,6 +184,7 @@ func (s *Stream) fillSlice(r io.Reader, index, size int64) (b []byte, end bool, 
 		b = b[:len(b)+k]
 		s.mu.Lock()
 		s.parts[at], s.written = b, s.written+int64(k)
+		s.whole = s.written == size
 		s.wake()
 		s.mu.Unlock()
 		if errors.Is(err, io.EOF) {

@@ -64,13 +64,32 @@ func TestStreamBringsAllToAll(t *testing.T) {
 			}
 			readers.Wait()
 			s.Leave()
-			if ctx.Err() == nil {
-				t.Error("the last reader left, and nothing was told")
+			if ctx.Err() != nil {
+				t.Error("what is whole was given up")
 			}
-			if s.Join() {
-				t.Error("joined what had ended")
+			if !s.Whole() || !s.Join() {
+				t.Error("what is whole cannot be joined")
 			}
+			cancel()
 		}
+	}
+}
+
+// The last reader ends what is still arriving, and nobody joins that.
+func TestStreamEndsWithItsLastReader(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := NewStream(cancel, false)
+	if !s.Join() {
+		t.Error("what has a reader cannot be joined")
+	}
+	s.Leave()
+	if ctx.Err() != nil {
+		t.Error("given up while somebody reads")
+	}
+	s.Leave()
+	if ctx.Err() == nil || s.Join() || s.Whole() {
+		t.Error("the last reader left, and nothing was told")
 	}
 }
 
