@@ -60,6 +60,7 @@ func negativeHead(resp *fetch.Response, rules httpcache.Rules) *httpcache.Head {
 	return &httpcache.Head{
 		Status: resp.Status, Code: cmp.Or(resp.Code, "NoSuchKey"), Fields: httpcache.StoredFields(fields),
 		Received:  resp.Received,
+		Age:       httpcache.InitialAge(resp.Header, resp.Sent, resp.Received),
 		Freshness: httpcache.Freshness{Lifetime: rules.NegativeTTL, Storable: true},
 	}
 }

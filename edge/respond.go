@@ -95,10 +95,12 @@ func (x *exchange) describe(f *found, object bool) {
 		if x.customer != nil {
 			forbidKeeping(to)
 		}
-		to.Set("Age", strconv.FormatInt(int64(f.head.CurrentAge(x.n.now())/time.Second), 10))
 		to.Set("Accept-Ranges", "bytes")
 	} else if f.head.Status != http.StatusOK {
 		f.head.Fields.CopyTo(to) // no more than that it is missing
+	}
+	if object || f.head.Status != http.StatusOK {
+		to.Set("Age", strconv.FormatInt(int64(f.head.CurrentAge(x.n.now())/time.Second), 10))
 	}
 	if x.caller.node && f.head.VersionID != "" {
 		to.Set(hop.Version, f.head.VersionID)
