@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -51,6 +52,9 @@ type HeaderRules struct {
 	Remove []string          `json:"remove,omitempty"`
 	Set    map[string]string `json:"set,omitempty"`
 }
+
+// ErrPullZone says that a bucket takes no objects, since it is a pull zone.
+var ErrPullZone = errors.New("a pull zone takes no objects")
 
 // Values of Pull.Query; the empty string means QueryAll.
 const (

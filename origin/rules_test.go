@@ -52,6 +52,24 @@ func TestRulesRefuseBeforeTheBody(t *testing.T) {
 	w.wantNothing("k")
 }
 
+// What were put into a pull zone would never be seen.
+func TestPullZonesTakeNoObjects(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.catalog.UpdateBucket(t.Context(), "photos", func(b *metadata.Bucket) error {
+		b.Pull.Origins = []string{"http://www.example.com"}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	in := input("k", "")
+	in.Body = untouched{t}
+	if _, err := w.objects.Put(t.Context(), in); !errors.Is(err, metadata.ErrPullZone) || !strings.Contains(err.Error(), "http://www.example.com") {
+		t.Errorf("put: %v", err)
+	}
+	w.wantNothing("k")
+}
+
 func TestRulesLookAtTheBytes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

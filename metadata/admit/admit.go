@@ -27,6 +27,9 @@ type Catalog interface {
 // bytes (-1: not known) under v's key, which claims to be of v's content type.
 // Others may be on their way, so the last word on quotas is the catalogue's.
 func Early(ctx context.Context, c Catalog, b *metadata.Bucket, v *metadata.Version, size int64) error {
+	if !b.Pull.IsZero() {
+		return refused(b, fmt.Errorf("%w: edges answer for it from %s; write there, or to another bucket", metadata.ErrPullZone, b.Pull.Origins[0]))
+	}
 	rules := b.UploadRules
 	if err := both(rules.AllowSize(size), rules.AllowClaim(v.ContentType)); err != nil {
 		return refused(b, err)

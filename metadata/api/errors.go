@@ -122,6 +122,7 @@ func problemKinds() []problemKind {
 		{metadata.ErrTooLarge, http.StatusRequestEntityTooLarge, "object-too-large", "Object is larger than the bucket takes"},
 		{metadata.ErrTypeRefused, http.StatusUnsupportedMediaType, "type-refused", "Object is of a type that the bucket does not take"},
 		{metadata.ErrQuota, http.StatusForbidden, "quota-exceeded", "Quota of the bucket is used up"},
+		{metadata.ErrPullZone, http.StatusConflict, "pull-zone", "Bucket is a pull zone"},
 		{metadata.ErrPrecondition, http.StatusPreconditionFailed, "precondition-failed", "Precondition failed"},
 		{metadata.ErrLocked, http.StatusForbidden, "locked", "Version is locked"},
 		{metadata.ErrResidency, http.StatusUnprocessableEntity, "residency", "The bucket may not be kept in this region"},

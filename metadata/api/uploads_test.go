@@ -310,6 +310,11 @@ func TestUploadRefused(t *testing.T) {
 		t.Errorf("two broken rules: %q", p.Detail)
 	}
 
+	w.do(http.StatusCreated, metadata.RoleAdmin, http.MethodPost, "/v1/buckets", `{"name":"zone","pull":{"origins":["http://www.example.com"]}}`)
+	if p := w.problem(post(409, writer, `{"bucket":"zone","key":"k.mp4","size":1}`)); !strings.HasSuffix(p.Type, ":pull-zone") || !strings.Contains(p.Detail, "http://www.example.com") {
+		t.Errorf("into a pull zone: %+v", p)
+	}
+
 	// By its bytes it is no video: found out when it is sent.
 	u := w.begin(http.StatusCreated, `"key":"k.mp4","size":6`)
 	if a := w.put(u.Requests[0], []byte("<html>")); a.status != 400 || !bytes.Contains(a.body, []byte("types")) {

@@ -136,6 +136,7 @@ func failureOf(err error) *failure {
 func ruleFailure(err error) *failure {
 	for sentinel, c := range map[error]code{
 		metadata.ErrTooLarge: errEntityTooLarge, metadata.ErrTypeRefused: errInvalidRequest, metadata.ErrQuota: errQuotaExceeded,
+		metadata.ErrPullZone: errMethodNotAllowed,
 	} {
 		if errors.Is(err, sentinel) {
 			_, text, _ := strings.Cut(err.Error(), sentinel.Error())

@@ -43,6 +43,7 @@ var errorKinds = []struct {
 	{metadata.ErrTooLarge, http.StatusRequestEntityTooLarge, "object-too-large", ""},
 	{metadata.ErrTypeRefused, http.StatusUnsupportedMediaType, "type-refused", ""},
 	{metadata.ErrQuota, http.StatusForbidden, "quota-exceeded", ""},
+	{metadata.ErrPullZone, http.StatusConflict, "pull-zone", ""},
 	{metadata.ErrResidency, http.StatusUnprocessableEntity, "residency", ""},
 	{upload.ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", ""},
 	{upload.ErrWrongRegion, http.StatusMisdirectedRequest, "wrong-region", ""},
