@@ -35,12 +35,13 @@ type Purger interface {
 func TargetOf(p metadata.Purge) Target {
 	t := Target{SurrogateKeys: p.SurrogateKeys, Bucket: p.Bucket, Everything: p.Everything, Soft: p.Soft}
 	for _, raw := range p.URLs {
-		if o, ok := objectOf(raw); ok && o.Key != "" {
+		// An empty key is the front page of a pull zone.
+		if o, below, ok := objectOf(raw); ok && below {
 			t.Objects = append(t.Objects, o)
 		}
 	}
 	for _, raw := range p.Prefixes {
-		if o, ok := objectOf(raw); ok {
+		if o, _, ok := objectOf(raw); ok {
 			t.Prefixes = append(t.Prefixes, o)
 		}
 	}
@@ -48,8 +49,9 @@ func TargetOf(p metadata.Purge) Target {
 }
 
 // objectOf reads an absolute URL, /bucket/key or bucket/key, escaped as in a
-// URL. A query chooses nothing: all versions of the key are meant.
-func objectOf(raw string) (Object, bool) {
+// URL; below says whether a slash follows the bucket. A query chooses nothing:
+// all versions of the key are meant.
+func objectOf(raw string) (o Object, below, ok bool) {
 	if !strings.Contains(raw, "://") && !strings.HasPrefix(raw, "/") {
 		raw = "/" + raw
 	}
@@ -59,10 +61,10 @@ func objectOf(raw string) (Object, bool) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return Object{}, false
+		return Object{}, false, false
 	}
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	return Object{Bucket: bucket, Key: key}, bucket != ""
+	bucket, key, below := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	return Object{Bucket: bucket, Key: key}, below, bucket != ""
 }
 
 // Matches reports whether t may select heads of o. Surrogate keys, which are

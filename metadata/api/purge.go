@@ -18,6 +18,9 @@ func (c *call) askPurge() error {
 	if p.ID != "" {
 		return badField("id", "is chosen by the server")
 	}
+	if err := c.underBuckets(p.URLs, p.Prefixes); err != nil {
+		return err
+	}
 	status, seq, err := c.store.AskPurge(c.ctx(), p)
 	if err != nil {
 		return err
@@ -25,6 +28,64 @@ func (c *call) askPurge() error {
 	c.setHeader(hop.Seq, seq.String())
 	c.setHeader("Location", "/v1/purge/"+url.PathEscape(status.ID))
 	return c.json(http.StatusAccepted, listed(status))
+}
+
+// underBuckets replaces the URLs in lists that name a pull zone by one of its
+// hosts by /bucket/path, which is how caches know it.
+func (c *call) underBuckets(lists ...[]string) error {
+	var hosts map[string]string // found out when first needed
+	for _, list := range lists {
+		for i, raw := range list {
+			if !strings.Contains(raw, "://") {
+				continue
+			}
+			if hosts == nil {
+				var err error
+				if hosts, err = c.zoneHosts(); err != nil {
+					return err
+				}
+			}
+			if path, ok := underBucket(raw, hosts); ok {
+				list[i] = path
+			}
+		}
+	}
+	return nil
+}
+
+// zoneHosts are the buckets that are pull zones, by the hosts they are served
+// under. Of two that claim a host the first by name has it, as at the edges.
+func (c *call) zoneHosts() (map[string]string, error) {
+	hosts := map[string]string{}
+	for b, err := range c.store.Buckets(c.ctx(), "") {
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range b.Pull.Hosts {
+			if hosts[h] == "" || b.Name < hosts[h] {
+				hosts[h] = b.Name
+			}
+		}
+	}
+	return hosts, nil
+}
+
+// underBucket is an absolute URL of a pull zone as /bucket/path, escaped as it
+// was; ok is false for all others.
+func underBucket(raw string, hosts map[string]string) (path string, ok bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return "", false
+	}
+	bucket := hosts[strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))]
+	if bucket == "" {
+		return "", false
+	}
+	path = "/" + bucket + "/" + strings.TrimPrefix(u.EscapedPath(), "/")
+	if u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	return path, true
 }
 
 func (c *call) getPurge() error {
