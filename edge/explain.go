@@ -34,13 +34,8 @@ func (n *Node) explain(ctx context.Context, o purge.Object, versionID string) me
 	if h == nil {
 		return e
 	}
-	now := n.now()
-	e.Head = &metadata.HeldHead{
-		Status: h.Status, Version: h.VersionID, ETag: h.ETag(), Size: h.Size, Inline: h.Inline,
-		Age:  metadata.Duration(h.CurrentAge(now).Round(time.Millisecond)),
-		TTL:  metadata.Duration(h.TTL(now).Round(time.Millisecond)),
-		Next: httpcache.Decide(h, now, e.Lease).String(),
-	}
+	held := n.tellHead(h, e.Lease)
+	e.Head = &held
 	if h.Status != http.StatusOK || h.VersionID == "" {
 		return e
 	}
@@ -53,6 +48,17 @@ func (n *Node) explain(ctx context.Context, o purge.Object, versionID string) me
 		e.Slices = n.heldSlices(o, h)
 	}
 	return e
+}
+
+// tellHead describes a head that is held.
+func (n *Node) tellHead(h *httpcache.Head, lease bool) metadata.HeldHead {
+	now := n.now()
+	return metadata.HeldHead{
+		Status: h.Status, Version: h.VersionID, ETag: h.ETag(), Size: h.Size, Inline: h.Inline,
+		Age:  metadata.Duration(h.CurrentAge(now).Round(time.Millisecond)),
+		TTL:  metadata.Duration(h.TTL(now).Round(time.Millisecond)),
+		Next: httpcache.Decide(h, now, lease).String(),
+	}
 }
 
 // peek reads a head, if it is held, without being counted as a miss.
@@ -120,6 +126,9 @@ func (n *Node) explainTo(r *http.Request) (metadata.Holding, error) {
 		return metadata.Holding{}, errDenied()
 	}
 	q := r.URL.Query()
+	if target := q.Get("target"); target != "" {
+		return n.explainTarget(r.Context(), q.Get("bucket"), target)
+	}
 	o, versionID := purge.Object{Bucket: q.Get("bucket"), Key: q.Get("key")}, q.Get("versionId")
 	if metadata.CheckBucketName(o.Bucket) != nil || o.Key == "" || versionID != "" && !metadata.IsVersionID(versionID) {
 		return metadata.Holding{}, errInvalid("A bucket and a key are wanted, and a versionId if any must be one.")
@@ -131,10 +140,13 @@ func (n *Node) explainTo(r *http.Request) (metadata.Holding, error) {
 // holds of the object after all that this request brought. A link proves
 // nothing of who has it.
 func (x *exchange) debug(to http.Header) {
-	if x.r.Header.Get(hop.Debug) != "1" || !x.caller.node && (x.caller.link || !canRead(x.caller.role)) {
-		return
+	if x.mayDebug() {
+		to.Set(hop.Debug, debugLine(x.n.explain(x.r.Context(), x.object, x.versionID)))
 	}
-	to.Set(hop.Debug, debugLine(x.n.explain(x.r.Context(), x.object, x.versionID)))
+}
+
+func (x *exchange) mayDebug() bool {
+	return x.r.Header.Get(hop.Debug) == "1" && (x.caller.node || !x.caller.link && canRead(x.caller.role))
 }
 
 // debugLine writes a Holding as one line: "node=edge-1; head=serve; age=12s;
@@ -162,6 +174,9 @@ func debugLine(e metadata.Holding) string {
 			parts = append(parts, "cause="+m.Cause)
 		}
 		parts = append(parts, "result="+m.Result, "at="+m.At.Format(time.RFC3339Nano))
+	}
+	if len(e.Variants) > 0 && len(e.Variants[0].Fields) > 0 {
+		parts = append(parts, "variants="+strconv.Itoa(len(e.Variants)))
 	}
 	if m := e.SliceMiss; m != nil {
 		parts = append(parts, fmt.Sprintf("slice-miss=%d:%s", *m.Slice, m.Reason))

@@ -130,17 +130,23 @@ func (x *exchange) fill(ctx context.Context, f *found, why httpcache.Forward) er
 
 // whyMissing tells why the cache alone cannot answer from f.
 func (x *exchange) whyMissing(f *found) reason {
-	switch h := f.head; {
-	case h == nil:
+	if f.head == nil {
 		return x.n.reasons.absent(f.name)
-	case h.Suspect && h.Run == x.n.run:
+	}
+	return x.n.whyAsked(f.head)
+}
+
+// whyAsked tells why a head that is held could not be served without asking.
+func (n *Node) whyAsked(h *httpcache.Head) reason {
+	switch {
+	case h.Suspect && h.Run == n.run:
 		return purged
 	case h.Suspect: // from before the node was started
 		return noLease
-	case h.TTL(x.n.now()) <= 0:
-		return expired
-	case h.NoCache:
+	case h.NoCache: // however fresh
 		return revalidated
+	case h.TTL(n.now()) <= 0:
+		return expired
 	}
 	return noLease
 }

@@ -22,6 +22,8 @@ const (
 	collapsed
 	revalidated
 	noLease
+	varied
+	demanded
 	reasonCount
 )
 
@@ -29,6 +31,7 @@ func (r reason) String() string {
 	return [reasonCount]string{
 		"", metadata.MissCold, metadata.MissExpired, metadata.MissEvicted, metadata.MissPurged, metadata.MissOverwritten,
 		metadata.MissBypassed, metadata.MissCollapsed, metadata.MissRevalidated, metadata.MissNoLease,
+		metadata.MissVaried, metadata.MissDemanded,
 	}[r]
 }
 

@@ -102,7 +102,11 @@ func (v *visit) primaryOf(t pull.Target) string {
 	if v.r.TLS != nil {
 		scheme = "https"
 	}
-	return httpcache.Name{Bucket: v.zone.bucket.Name, Key: t.Key, Variant: "pull " + scheme + " " + t.Name()}.HeadKey()
+	return primaryName(v.zone, scheme, t)
+}
+
+func primaryName(z *zone, scheme string, t pull.Target) string {
+	return httpcache.Name{Bucket: z.bucket.Name, Key: t.Key, Variant: "pull " + scheme + " " + t.Name()}.HeadKey()
 }
 
 // ownParam tells which parameters of a query are for the node: those of signed
@@ -119,6 +123,7 @@ func (v *visit) ownParam(name string) bool {
 // A private one is open to those to whom a private bucket is.
 func (v *visit) admitVisitor() (err error) {
 	if v.zone.bucket.Visibility == metadata.PublicRead {
+		v.admitDebugger()
 		return nil
 	}
 	v.ours = sigv4.Present(v.r)
@@ -144,7 +149,9 @@ func (v *visit) read(ctx context.Context) error {
 		v.refresh(ctx, held)
 		return v.serveHeld(ctx, held, tally.Stale)
 	case v.r.Method == http.MethodHead:
-		return v.pass(ctx)
+		err := v.pass(ctx)
+		v.noteMiss(ctx, held, nil, miss{led: true}, err)
+		return err
 	}
 	err := v.fetchAndAnswer(ctx, held, decision == httpcache.RevalidateOrServe)
 	if err == nil || v.started || decision != httpcache.RevalidateOrServe || !unavailable(err) {
@@ -181,8 +188,10 @@ func lookedUp(h held) held { return held{name: h.name, varies: h.varies} }
 func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) error {
 	v.sample.Result, v.sample.Depth = tally.Miss, tally.Origin
 	began := v.n.now()
+	why := v.whyMissing(held)
 	f, led, err := v.fetch(ctx, held, orStale)
 	v.took += v.n.now().Sub(began)
+	v.noteMiss(ctx, held, f, miss{why: why, led: led}, err)
 	if err != nil {
 		return err
 	}
@@ -205,7 +214,11 @@ func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) err
 	if f.status != http.StatusOK && !f.revalidated {
 		status.ForwardStatus = f.status
 	}
-	return v.answerZone(ctx, f.head, status, &zoneBody{visit: v, head: f.head, flight: f, given: f.slice, givenIndex: f.index})
+	if err := v.answerZone(ctx, f.head, status, &zoneBody{visit: v, head: f.head, flight: f, given: f.slice, givenIndex: f.index}); err != nil {
+		return err
+	}
+	f.settle(ctx)
+	return nil
 }
 
 // member is the node's own in Cache-Status.

@@ -171,6 +171,7 @@ func (v *visit) describeZone(h *httpcache.Head, status httpcache.Status, body *z
 	to.Set("Cache-Status", httpcache.AppendStatus(h.Fields.Values("Cache-Status"), status))
 	to["Via"] = append(h.Fields.Values("Via"), "1.1 meridian")
 	v.tell(to)
+	v.debugZone(to)
 }
 
 func (v *visit) sendEmpty(status int) error {

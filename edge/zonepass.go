@@ -127,6 +127,7 @@ func (v *visit) updateByHead(ctx context.Context, mark *fillMark, fresh *httpcac
 	}
 	if !same("Etag") || !same("Last-Modified") || fresh.Size >= 0 && fresh.Size != old.Size || old.Status != fresh.Status {
 		v.n.dropHead(ctx, held.name)
+		v.n.reasons.lost(held.name, overwritten, v.n.now())
 		return
 	}
 	if !fresh.Storable {

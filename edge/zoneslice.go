@@ -92,7 +92,8 @@ func (v *visit) missingSlice(ctx context.Context, h *httpcache.Head, index int64
 	v.sample.Result, v.sample.Depth = tally.Miss, tally.Origin
 	began := v.n.now()
 	name := sliceName(v.object, h.VersionID, index)
-	p, _, err := v.n.slices.Do(ctx, name, fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
+	asked := miss{at: began, why: v.n.reasons.absent(name), slice: index}
+	p, led, err := v.n.slices.Do(ctx, name, fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
 		b, err := v.askMissing(ctx, h, index)
 		v.n.countFill("pull-slice", err)
 		if err != nil {
@@ -102,6 +103,12 @@ func (v *visit) missingSlice(ctx context.Context, h *httpcache.Head, index int64
 		return &piece{bytes: b, depth: tally.Origin}, nil
 	})
 	v.took += v.n.now().Sub(began)
+	if ctx.Err() == nil {
+		if asked.led = led; err != nil {
+			asked.result = askedFailed
+		}
+		v.n.reasons.missed(sliceName(v.object, h.VersionID, allSlices), asked)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -80,15 +80,16 @@ func (v *visit) keep(ctx context.Context, mark *fillMark, head *httpcache.Head, 
 		}
 		encoded[name] = b
 	}
-	var evicted []string
+	var crowded []string
 	kept := v.n.fills.keep(mark, head.VersionID, func() {
 		for name, b := range encoded {
 			v.n.put(ctx, cache.Key{Class: cache.Head, Name: name}, b)
-			evicted = append(evicted, v.n.index.Add(v.object, name, entries[name].SurrogateKeys())...)
+			crowded = append(crowded, v.n.index.Add(v.object, name, entries[name].SurrogateKeys())...)
 		}
 	})
-	for _, name := range evicted {
+	for _, name := range crowded {
 		v.n.dropHead(ctx, name)
+		v.n.reasons.lost(name, evicted, v.n.now())
 	}
 	return kept
 }
@@ -100,6 +101,7 @@ func (n *Node) invalidate(ctx context.Context, o purge.Object, primary string) {
 	for _, name := range n.index.Select(purge.Target{Objects: []purge.Object{o}}) {
 		if name == primary || strings.HasPrefix(name, primary+"\n\n") {
 			n.dropHead(ctx, name)
+			n.reasons.lost(name, overwritten, n.now())
 		}
 	}
 }

@@ -23,6 +23,10 @@ const (
 	MissRevalidated = "revalidated"
 	// MissNoLease: the node was not sure to have heard of every change.
 	MissNoLease = "no-lease"
+	// MissVaried: what it held is for requests with other header fields (Vary).
+	MissVaried = "varied"
+	// MissDemanded: the request itself wanted a newer answer (no-cache, max-age).
+	MissDemanded = "demanded"
 )
 
 // How a request that asked the next tier went on.
@@ -51,6 +55,23 @@ type Holding struct {
 	// restart.
 	Miss      *Miss `json:"miss,omitempty"`
 	SliceMiss *Miss `json:"slice_miss,omitempty"`
+	// Variants are, of a pull zone, all answers held for the URL, the newest
+	// first, of which Head and Slices are; the first fifty.
+	Variants []HeldVariant `json:"variants,omitempty"`
+}
+
+// HeldVariant is an answer of a pull zone as a node holds it.
+type HeldVariant struct {
+	// Scheme is that of the requests it is for.
+	Scheme string `json:"scheme"`
+	// Fields are those of Vary, each with what requests have there that the
+	// answer is for ("Accept-Encoding=br,gzip"), alone where they lack it. Of
+	// Cookie and Authorization the value is not told.
+	Fields    []string    `json:"fields,omitempty"`
+	Head      HeldHead    `json:"head"`
+	Slices    *HeldSlices `json:"slices,omitempty"`
+	Miss      *Miss       `json:"miss,omitempty"`
+	SliceMiss *Miss       `json:"slice_miss,omitempty"`
 }
 
 // HeldHead is a head as a node holds it.
@@ -94,6 +115,10 @@ type Explanation struct {
 	Bucket    string `json:"bucket"`
 	Key       string `json:"key"`
 	VersionID string `json:"version_id,omitempty"` // that the URL names
+	// Pull is the origin asked first where the bucket is a pull zone, which knows
+	// no versions, and Query what followed the path in the URL.
+	Pull  string `json:"pull,omitempty"`
+	Query string `json:"query,omitempty"`
 	// Version and Size are of the version that the URL means now, by the
 	// catalogue; missing where there is none.
 	Version string `json:"version,omitempty"`

@@ -46,6 +46,11 @@ func explainCommand(s *settings, p process) func(context.Context, []string) erro
 func printExplanation(out io.Writer, e metadata.Explanation, now time.Time) error {
 	fmt.Fprintf(out, "/%s/%s", e.Bucket, e.Key)
 	switch {
+	case e.Pull != "":
+		if e.Query != "" {
+			fmt.Fprintf(out, "?%s", e.Query)
+		}
+		fmt.Fprintf(out, ": of the pull zone of %s\n", e.Pull)
 	case e.VersionID != "" && e.Version == "":
 		fmt.Fprintf(out, ": there is no version %s\n", e.VersionID)
 	case e.Version == "":
@@ -56,26 +61,38 @@ func printExplanation(out io.Writer, e metadata.Explanation, now time.Time) erro
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "node\ttier\tregion\thead\tage\tttl\tslices\tlast miss\n")
 	for _, n := range e.Nodes {
-		head, age, ttl, held := "-", "-", "-", "-"
-		if h := n.Head; h != nil {
-			head = describeHead(h, e.Version)
-			age, ttl = rounded(time.Duration(h.Age)), rounded(time.Duration(h.TTL))
-			if h.Inline {
-				held = "in head"
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", n.Node, n.Tier, n.Region, describeHeld(n.Head, n.Slices, n.Lease, e.Version), describeMisses(now, n.Miss, n.SliceMiss))
+		for _, v := range n.Variants {
+			if len(v.Fields) == 0 && len(n.Variants) == 1 {
+				continue // told already
 			}
+			name := strings.Join(append([]string{v.Scheme}, v.Fields...), ", ")
+			fmt.Fprintf(w, "  for %s\t\t\t%s\t%s\n", name, describeHeld(&v.Head, v.Slices, true, ""), describeMisses(now, v.Miss, v.SliceMiss))
 		}
-		if !n.Lease {
-			head += ", no lease"
-		}
-		if n.Slices != nil {
-			held = fmt.Sprintf("%d of %d", n.Slices.Held, n.Slices.Total)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Node, n.Tier, n.Region, head, age, ttl, held, describeMisses(n, now))
 	}
 	for _, n := range e.Silent {
 		fmt.Fprintf(w, "%s\t%s\t%s\tno answer: %s\n", n.Node, n.Tier, n.Region, n.Error)
 	}
 	return w.Flush()
+}
+
+// describeHeld is the columns head, age, ttl and slices.
+func describeHeld(h *metadata.HeldHead, s *metadata.HeldSlices, lease bool, current string) string {
+	head, age, ttl, held := "-", "-", "-", "-"
+	if h != nil {
+		head = describeHead(h, current)
+		age, ttl = rounded(time.Duration(h.Age)), rounded(time.Duration(h.TTL))
+		if h.Inline {
+			held = "in head"
+		}
+	}
+	if !lease {
+		head += ", no lease"
+	}
+	if s != nil {
+		held = fmt.Sprintf("%d of %d", s.Held, s.Total)
+	}
+	return strings.Join([]string{head, age, ttl, held}, "\t")
 }
 
 // describeHead tells what becomes of the next request, and whether that is of
@@ -91,9 +108,9 @@ func describeHead(h *metadata.HeldHead, current string) string {
 	return text
 }
 
-func describeMisses(n metadata.Holding, now time.Time) string {
+func describeMisses(now time.Time, misses ...*metadata.Miss) string {
 	var texts []string
-	for _, m := range []*metadata.Miss{n.Miss, n.SliceMiss} {
+	for _, m := range misses {
 		if m == nil {
 			continue
 		}

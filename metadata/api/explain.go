@@ -33,14 +33,45 @@ func (c *call) explain() error {
 	if err != nil {
 		return err
 	}
-	ref, err := explainedRef(c.query("url"), nodes)
+	raw := c.query("url")
+	hosts, err := c.zoneHosts()
 	if err != nil {
 		return err
 	}
-	if err := c.mayRead(ref.Bucket); err != nil {
+	if path, ok := underBucket(raw, hosts); ok {
+		raw = path
+	}
+	u, err := explainedURL(raw, nodes)
+	if err != nil {
 		return err
 	}
-	if _, err := c.store.Bucket(c.ctx(), ref.Bucket); err != nil {
+	name, path, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	bucket, _ := url.PathUnescape(name) // url.Parse has seen that the escapes hold
+	if metadata.CheckBucketName(bucket) != nil {
+		return badField("url", "%.100q is no bucket: the path of an object's URL is /bucket/key", bucket)
+	}
+	if err := c.mayRead(bucket); err != nil {
+		return err
+	}
+	b, err := c.store.Bucket(c.ctx(), bucket)
+	if err != nil && !errors.Is(err, metadata.ErrNoSuchBucket) {
+		return err
+	}
+	key, _ := url.PathUnescape(path)
+	if !b.Pull.IsZero() {
+		q := url.Values{"bucket": {bucket}, "target": {"/" + path + "?" + u.RawQuery}}
+		e := metadata.Explanation{Bucket: bucket, Key: key, Query: u.RawQuery, Pull: b.Pull.Origins[0]}
+		e.Nodes, e.Silent = c.holdings(nodes, q)
+		return c.json(http.StatusOK, e)
+	}
+	ref := metadata.Ref{Bucket: bucket, Key: key, VersionID: u.Query().Get("versionId")}
+	if wrong := checkRef(ref); len(wrong) > 0 {
+		return badField("url", "%s %s", wrong[0].Field, wrong[0].Detail)
+	}
+	if ref.VersionID != "" && !metadata.IsVersionID(ref.VersionID) {
+		return badField("url", "versionId %.40q is not the ID of a version", ref.VersionID)
+	}
+	if err != nil {
 		return err
 	}
 	e := metadata.Explanation{Bucket: ref.Bucket, Key: ref.Key, VersionID: ref.VersionID}
@@ -50,7 +81,11 @@ func (c *call) explain() error {
 	case !gone(err):
 		return err
 	}
-	e.Nodes, e.Silent = c.holdings(nodes, ref)
+	q := url.Values{"bucket": {ref.Bucket}, "key": {ref.Key}}
+	if ref.VersionID != "" {
+		q.Set("versionId", ref.VersionID)
+	}
+	e.Nodes, e.Silent = c.holdings(nodes, q)
 	return c.json(http.StatusOK, e)
 }
 
@@ -60,12 +95,11 @@ func gone(err error) bool {
 	return errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrNoSuchVersion) || errors.Is(err, metadata.ErrDeleteMarker)
 }
 
-// explainedRef is the object that a URL names: an absolute one of one of the
-// nodes, /bucket/key or bucket/key.
-func explainedRef(raw string, nodes []metadata.Node) (metadata.Ref, error) {
-	var ref metadata.Ref
+// explainedURL reads an absolute URL of one of the nodes, /bucket/key or
+// bucket/key.
+func explainedURL(raw string, nodes []metadata.Node) (*url.URL, error) {
 	if raw == "" {
-		return ref, badField("url", "is missing: give the URL of an object, or /bucket/key")
+		return nil, badField("url", "is missing: give the URL of an object, or /bucket/key")
 	}
 	text := raw
 	if !strings.Contains(text, "://") {
@@ -74,26 +108,12 @@ func explainedRef(raw string, nodes []metadata.Node) (metadata.Ref, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return ref, badField("url", "%.100q is neither an http URL nor /bucket/key", raw)
+		return nil, badField("url", "%.100q is neither an http URL nor /bucket/key", raw)
 	}
 	if strings.Contains(raw, "://") && !slices.ContainsFunc(nodes, func(n metadata.Node) bool { return serves(n, u.Host) }) {
-		return ref, badField("url", "%.100q is the host of none of our nodes; of an object behind another name, give /bucket/key", u.Host)
+		return nil, badField("url", "%.100q is the host of none of our nodes or pull zones; of an object behind another name, give /bucket/key", u.Host)
 	}
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
-	// Url.Parse has seen that the escapes hold.
-	ref.Bucket, _ = url.PathUnescape(bucket)
-	ref.Key, _ = url.PathUnescape(key)
-	ref.VersionID = u.Query().Get("versionId")
-	if metadata.CheckBucketName(ref.Bucket) != nil {
-		return ref, badField("url", "%.100q is no bucket: the path of an object's URL is /bucket/key", ref.Bucket)
-	}
-	if wrong := checkRef(ref); len(wrong) > 0 {
-		return ref, badField("url", "%s %s", wrong[0].Field, wrong[0].Detail)
-	}
-	if ref.VersionID != "" && !metadata.IsVersionID(ref.VersionID) {
-		return ref, badField("url", "versionId %.40q is not the ID of a version", ref.VersionID)
-	}
-	return ref, nil
+	return u, nil
 }
 
 // serves reports whether a node is reached under host, which has its port.
@@ -106,9 +126,9 @@ func serves(n metadata.Node, host string) bool {
 	return false
 }
 
-// holdings asks the live cache nodes, all at the same time. Both lists are in
-// the order of nodes.
-func (c *call) holdings(nodes []metadata.Node, ref metadata.Ref) (list []metadata.Holding, silent []metadata.SilentNode) {
+// holdings asks the live cache nodes by the query q, all at the same time. Both
+// lists are in the order of nodes.
+func (c *call) holdings(nodes []metadata.Node, q url.Values) (list []metadata.Holding, silent []metadata.SilentNode) {
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n metadata.Node) bool {
 		return n.Tier == metadata.TierOrigin || !n.Live || n.URL == ""
 	})
@@ -121,7 +141,7 @@ func (c *call) holdings(nodes []metadata.Node, ref metadata.Ref) (list []metadat
 		wg.Go(func() {
 			select {
 			case slots <- struct{}{}:
-				answers[i], errs[i] = c.askHolding(ctx, n, ref)
+				answers[i], errs[i] = c.askHolding(ctx, n, q)
 				<-slots
 			case <-ctx.Done():
 				errs[i] = ctx.Err()
@@ -144,11 +164,7 @@ func (c *call) holdings(nodes []metadata.Node, ref metadata.Ref) (list []metadat
 	return list, silent
 }
 
-func (c *call) askHolding(ctx context.Context, n metadata.Node, ref metadata.Ref) (h metadata.Holding, err error) {
-	q := url.Values{"bucket": {ref.Bucket}, "key": {ref.Key}}
-	if ref.VersionID != "" {
-		q.Set("versionId", ref.VersionID)
-	}
+func (c *call) askHolding(ctx context.Context, n metadata.Node, q url.Values) (h metadata.Holding, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(n.URL, "/")+hop.ExplainPath+"?"+q.Encode(), nil)
 	if err != nil {
 		return h, err

@@ -88,6 +88,39 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// A pull zone is asked for by path and query, as they came, under its own host
+// or below its bucket; a purge, too, finds it by either.
+func TestExplainAndPurgeOfPullZones(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.do(http.StatusCreated, metadata.RoleAdmin, http.MethodPost, "/v1/buckets",
+		`{"name":"zone","pull":{"origins":["http://web.internal"],"hosts":["www.example.com"]}}`)
+	var asked []string
+	w.nodes(w.answering("edge-1", metadata.TierEdge, func(rw http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Query().Get("bucket")+" "+r.URL.Query().Get("target"))
+		_ = json.NewEncoder(rw).Encode(metadata.Holding{Variants: []metadata.HeldVariant{{Scheme: "http", Fields: []string{"Accept=a"}}}})
+	}))
+	for raw, want := range map[string]string{
+		"/zone": "zone /?", "https://WWW.example.com:8443/": "zone /?", "http://www.example.com": "zone /?",
+		"/zone/a%2Fb//c?x=%20&versionId=3": "zone /a%2Fb//c?x=%20&versionId=3", "http://www.example.com/a%2Fb?q": "zone /a%2Fb?q",
+	} {
+		asked = nil
+		e := as[metadata.Explanation](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, "/v1/cache/explain?url="+url.QueryEscape(raw), ""))
+		if len(asked) != 1 || asked[0] != want || e.Pull != "http://web.internal" || len(e.Nodes) != 1 || len(e.Nodes[0].Variants) != 1 {
+			t.Errorf("%s: the node is asked for %q, want %q: %+v", raw, asked, want, e)
+		}
+	}
+	for raw, want := range map[string]string{
+		"http://www.example.com": "/zone/", "https://www.example.com/a%20b?q": "/zone/a%20b?q", "/zone/": "/zone/", "http://edge.example/zone/a": "http://edge.example/zone/a",
+	} {
+		body, _ := json.Marshal(metadata.Purge{URLs: []string{raw}, Prefixes: []string{raw}})
+		p := as[metadata.PurgeStatus](t, w.do(http.StatusAccepted, metadata.RoleAdmin, http.MethodPost, "/v1/purge", strings.Replace(string(body), `"id":"",`, "", 1)))
+		if p.URLs[0] != want || p.Prefixes[0] != want {
+			t.Errorf("a purge of %s is one of %q and %q, want %q", raw, p.URLs, p.Prefixes, want)
+		}
+	}
+}
+
 func TestExplainReadsURLs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

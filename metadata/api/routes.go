@@ -295,7 +295,7 @@ func cacheRoutes() []route {
 		{
 			method: http.MethodGet, path: "/v1/cache/explain", access: readers, tag: tagCache,
 			summary: "Which nodes hold the head and slices of a URL, and why it was last a miss on each; asks all live nodes, for two seconds at most",
-			query:   []param{{"url", "of an object: as an edge or S3 endpoint has it, or /bucket/key, escaped; versionId counts; required", schema{"type": "string", "examples": []string{"/bucket/key"}}}},
+			query:   []param{{"url", "of an object: as an edge or S3 endpoint has it, or /bucket/key, escaped; versionId counts; of a pull zone: also by its own host, with the query; required", schema{"type": "string", "examples": []string{"/bucket/key"}}}},
 			status:  http.StatusOK, answer: metadata.Explanation{}, errors: []int{http.StatusNotFound}, do: (*call).explain,
 		},
 		{

@@ -131,10 +131,11 @@ func enums() map[string][]string {
 	reasons := []string{
 		metadata.MissCold, metadata.MissExpired, metadata.MissEvicted, metadata.MissPurged, metadata.MissOverwritten,
 		metadata.MissBypassed, metadata.MissCollapsed, metadata.MissRevalidated, metadata.MissNoLease,
+		metadata.MissVaried, metadata.MissDemanded,
 	}
 	return map[string][]string{
 		"Miss.reason": reasons, "Miss.cause": reasons, "Miss.result": {metadata.AskedMiss, metadata.AskedRevalidated, metadata.AskedFailed},
-		"Holding.tier": tiers[:2], "SilentNode.tier": tiers[:2],
+		"HeldVariant.scheme": {"http", "https"}, "Holding.tier": tiers[:2], "SilentNode.tier": tiers[:2],
 		"Media.kind": kinds, "Media.state": states, "newMedia.kind": kinds, "playback.kind": kinds, "playback.state": states,
 		"Bucket.visibility": visibilities, "newBucket.visibility": visibilities,
 		"Bucket.versioning": versionings, "newBucket.versioning": versionings,
