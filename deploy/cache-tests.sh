@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the public suite of tests of HTTP caches (github.com/http-tests/cache-tests)
-# against an edge whose pull zone is the suite's own server, and prints what
-# passed and failed. CACHE_TESTS is a copy of the suite. It fails if a required
+# against an edge whose pull zone is the suite's own server, by itself and then
+# with a regional cache between, and prints what passed and failed. CACHE_TESTS is a copy of the suite. It fails if a required
 # test does.
 set -eu
 cd "$(dirname "$0")/.."
@@ -42,10 +42,27 @@ until curl -sf "http://127.0.0.1:$base/readyz" >/dev/null && curl -sf "http://12
 	[ "$n" -lt 120 ] && kill -0 "$node" 2>/dev/null || { cat "$dir/meridian.log" >&2; say "Meridian did not come up"; exit 2; }
 	sleep 0.5
 done
-bin/meridian bucket create cache-tests --api "http://127.0.0.1:$base" --credentials "$dir/data/credentials" \
-	--pull "http://127.0.0.1:$port" --pull-hosts 127.0.0.1
-until [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$edge/package.json")" = 200 ]; do sleep 0.2; done
-
-say "running, for about a minute"
-(cd "$suite" && npm_config_base="http://127.0.0.1:$edge" node --no-warnings test-engine/cli.mjs) >"$dir/results.json"
-node deploy/cache-tests.mjs "$suite" "$dir/results.json"
+zone() { # verb, tier
+	bin/meridian bucket "$1" cache-tests --api "http://127.0.0.1:$base" --credentials "$dir/data/credentials" \
+		--pull "http://127.0.0.1:$port" --pull-hosts 127.0.0.1 --pull-tier "$2"
+}
+# tiers are those that an answer of the edge tells of.
+tiers() { curl -s -D - -o /dev/null -H 'Cache-Control: no-cache' "http://127.0.0.1:$edge/package.json" | tr -d '\r' | sed -n 's/^Cache-Status: //Ip' | grep -o 'meridian-[a-z]*' | sort -u | tr '\n' ' '; }
+failed=0
+run() { # name, what tiers must print
+	n=0
+	until [ "$(tiers)" = "$2" ]; do
+		n=$((n + 1))
+		[ "$n" -lt 100 ] || { say "answers come by way of \"$(tiers)\", not \"$2\""; exit 2; }
+		sleep 0.2
+	done
+	say "running $1, for about a minute"
+	(cd "$suite" && npm_config_base="http://127.0.0.1:$edge" node --no-warnings test-engine/cli.mjs) >"$dir/results.json"
+	echo "$1:"
+	node deploy/cache-tests.mjs "$suite" "$dir/results.json" || failed=1
+}
+zone create edge
+run 'through an edge' 'meridian-edge '
+zone set regional
+run 'through an edge and a regional cache' 'meridian-edge meridian-regional '
+exit "$failed"

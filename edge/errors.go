@@ -41,6 +41,10 @@ func errMethod() *apiError {
 		message: "The specified method is not allowed against this resource.", header: http.Header{"Allow": {"GET, HEAD, OPTIONS, PURGE"}}}
 }
 
+func errLoop() *apiError {
+	return &apiError{status: http.StatusLoopDetected, code: "LoopDetected", message: "The origin of this pull zone asks the zone itself."}
+}
+
 func errInvalid(message string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: "InvalidRequest", message: message}
 }

@@ -35,6 +35,7 @@ type exchange struct {
 	need      metadata.Seq // that the answer must include, beyond what is applied
 	fromPeer  bool         // another edge of the region asks
 	customer  http.Header  // the key of the object's owner, if it came
+	hopped    bool         // an edge asks for a client of a pull zone
 
 	counted bool // the cache was asked
 	started bool // the header is out
@@ -77,6 +78,9 @@ func (x *exchange) fail(ctx context.Context, err error) {
 	if !x.caller.node { // an error tells nothing that its reader may not know
 		x.n.corsRules(x.object.Bucket).Actual(x.w.Header(), x.r)
 	}
+	if x.hopped && !errors.Is(err, fetch.ErrClosed) {
+		x.w.Header().Set(hop.Zone, zoneVerdict(err))
+	}
 	x.headerOut()
 	x.sample.Bytes += writeError(x.w, x.r, e)
 }
@@ -116,6 +120,9 @@ func (x *exchange) finish() {
 }
 
 func (x *exchange) serve(ctx context.Context) error {
+	if isZoneHop(x.r) {
+		return x.serveZoneHop(ctx)
+	}
 	if z, host, path := x.n.findZone(x.r); z != nil {
 		return x.serveZone(ctx, z, host, path)
 	}

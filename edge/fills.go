@@ -51,6 +51,13 @@ func (f *fills) begin(o purge.Object, key string) (m *fillMark, heard metadata.S
 	return m, f.heard
 }
 
+// latest is the Seq of the newest mark.
+func (f *fills) latest() metadata.Seq {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard
+}
+
 // keep calls put, unless the fill was marked by anything but the write of the
 // very version it brings. It reports whether it did.
 func (f *fills) keep(m *fillMark, version string, put func()) bool {

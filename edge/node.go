@@ -222,7 +222,7 @@ func New(cfg Config) (*Node, error) {
 		ahead:        semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
-		flights:      newFlights(cfg.ID),
+		flights:      newFlights(&cfg),
 		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),
 		changed:      make(chan struct{}, 1),

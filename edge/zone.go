@@ -29,7 +29,8 @@ type visit struct {
 	host    string // by which the zone was found, or ""
 	primary string // cache key of the target, whatever it varies by
 	demands httpcache.Demands
-	ours    bool // the node itself has judged who asks
+	ours    bool   // the node itself has judged who asks
+	asked   string // ID of the regional node that answered last
 }
 
 // findZone returns the pull zone that a request is for, and the path in it. host
@@ -80,11 +81,17 @@ func (x *exchange) serveZone(ctx context.Context, z *zone, host, path string) er
 		e.header.Set("Allow", z.Allow())
 		return e
 	case pull.Loops(x.r.Header, x.n.cfg.ID):
-		return &apiError{status: http.StatusLoopDetected, code: "LoopDetected", message: "The origin of this pull zone asks the zone itself."}
+		return errLoop()
 	}
 	if err := v.admitVisitor(); err != nil {
 		return err
 	}
+	return v.serve(ctx)
+}
+
+// serve answers a request that may be made.
+func (v *visit) serve(ctx context.Context) error {
+	x := v.exchange
 	v.primary = v.primaryOf(v.target)
 	v.demands = httpcache.ParseDemands(x.r.Header)
 	x.counted, x.sample.Class = true, metadata.ClassOf(metadata.MediaType("", v.target.Key))
@@ -136,6 +143,9 @@ func (v *visit) admitVisitor() (err error) {
 // read answers GET and HEAD, from the cache where that is allowed.
 func (v *visit) read(ctx context.Context) error {
 	held := v.lookup(ctx)
+	if !v.need.IsZero() {
+		held = lookedUp(held) // a purge that is yet to come may be of just this
+	}
 	decision := httpcache.Revalidate
 	if held.head != nil {
 		decision = v.demands.Decide(held.head, v.n.now(), v.trusted())
@@ -200,6 +210,7 @@ func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) err
 	} else {
 		defer f.leave()
 	}
+	v.sample.Depth = f.depth
 	if f.held {
 		return v.serveFound(ctx, f.head, tally.Hit)
 	}

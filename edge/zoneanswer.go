@@ -12,6 +12,8 @@ import (
 	"meridian/edge/cache"
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
+	"meridian/internal/hop"
+	"meridian/internal/httpserve"
 	"meridian/metadata"
 	"meridian/metadata/tally"
 )
@@ -161,6 +163,9 @@ func zoneValidators(h *httpcache.Head) httpcache.Validators {
 // describeZone sets the header of an answer.
 func (v *visit) describeZone(h *httpcache.Head, status httpcache.Status, body *zoneBody) {
 	to := v.w.Header()
+	if v.hopped {
+		to.Del(httpserve.RequestIDHeader) // not ours to the client, but the origin's if any
+	}
 	h.Fields.CopyTo(to)
 	if age := h.CurrentAge(v.n.now()); body.flight == nil || age >= time.Second || status.Collapsed {
 		to.Set("Age", strconv.FormatInt(int64(age/time.Second), 10))
@@ -170,6 +175,10 @@ func (v *visit) describeZone(h *httpcache.Head, status httpcache.Status, body *z
 	}
 	to.Set("Cache-Status", httpcache.AppendStatus(h.Fields.Values("Cache-Status"), status))
 	to["Via"] = append(h.Fields.Values("Via"), "1.1 meridian")
+	if v.hopped {
+		to.Set(hop.Zone, hop.ZoneAnswer)
+		return
+	}
 	v.tell(to)
 	v.debugZone(to)
 }

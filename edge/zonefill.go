@@ -15,6 +15,7 @@ import (
 	"meridian/edge/fetch"
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
+	"meridian/metadata/tally"
 )
 
 const (
@@ -37,6 +38,7 @@ const (
 // answer meant for one reaches another.
 type flights struct {
 	client  *pull.Client
+	hops    *pull.Regional
 	buffers *semaphore.Weighted
 
 	mu      sync.Mutex
@@ -45,9 +47,9 @@ type flights struct {
 	wg      sync.WaitGroup
 }
 
-func newFlights(node string) *flights {
+func newFlights(cfg *Config) *flights {
 	return &flights{
-		client: pull.NewClient(node, pull.Timeouts{}), buffers: semaphore.NewWeighted(fillBuffers),
+		client: pull.NewClient(cfg.ID, pull.Timeouts{}), hops: pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, cfg.Now), buffers: semaphore.NewWeighted(fillBuffers),
 		running: map[string]*flight{}, shy: map[string]time.Time{},
 	}
 }
@@ -61,6 +63,7 @@ func (fs *flights) close() {
 	fs.mu.Unlock()
 	fs.wg.Wait()
 	fs.client.Close()
+	fs.hops.Close()
 }
 
 // flight is one request to an origin, with its answer.
@@ -76,6 +79,7 @@ type flight struct {
 
 	err         error
 	status      int             // of the origin
+	depth       tally.Depth     // of the tier that answered
 	head        *httpcache.Head // of the answer, or what was held, confirmed
 	revalidated bool
 	held        bool // nobody was asked: it was there after all
@@ -215,7 +219,7 @@ func (v *visit) join(ctx context.Context, key string, p plan) (f *flight, led bo
 	shy := fs.isShy(key, v.n.now())
 	fs.mu.Unlock()
 	switch {
-	case shy:
+	case shy || !v.need.IsZero(): // what runs may have begun before what the caller has heard of
 		return v.start(ctx, "", p), true
 	case f != nil && !v.n.fills.touched(f.mark) && f.stream.Join():
 		return f, false
@@ -318,7 +322,8 @@ func (p *plan) run(ctx context.Context, f *flight) {
 		return
 	}
 	sent := v.n.now()
-	resp, err := v.n.flights.client.Do(ctx, v.zone.Zone, p.ask(f))
+	resp, depth, err := v.ask(ctx, p.ask(f))
+	f.depth = depth
 	v.n.countFill("pull", err)
 	if err != nil {
 		f.err = fmt.Errorf("pull %s/%s: %w: %w", v.object.Bucket, v.object.Key, fetch.ErrUnavailable, err)
@@ -447,7 +452,7 @@ func setHeader(h http.Header, name, value string) {
 func (v *visit) baseAsk(method string) pull.Ask {
 	a := pull.Ask{
 		Method: method, Target: v.target, Header: v.r.Header, Set: http.Header{},
-		Remote: v.r.RemoteAddr, Host: v.host, TLS: v.r.TLS != nil,
+		Remote: v.r.RemoteAddr, Base: v.r.Host, Host: v.host, TLS: v.r.TLS != nil,
 	}
 	if v.ours {
 		for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"} {

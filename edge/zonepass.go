@@ -10,6 +10,7 @@ import (
 
 	"meridian/edge/fetch"
 	"meridian/edge/httpcache"
+	"meridian/edge/pull"
 	"meridian/edge/purge"
 	"meridian/metadata/tally"
 )
@@ -35,7 +36,7 @@ func (v *visit) pass(ctx context.Context) error {
 	mark, _ := v.n.fills.begin(v.object, "")
 	defer v.n.fills.end(mark)
 	sent := v.n.now()
-	resp, err := v.n.flights.client.Do(ctx, v.zone.Zone, a)
+	resp, depth, err := v.ask(ctx, a)
 	mu.Lock()
 	over = true
 	mu.Unlock()
@@ -44,6 +45,7 @@ func (v *visit) pass(ctx context.Context) error {
 		return fmt.Errorf("pull %s/%s: %w: %w", v.object.Bucket, v.object.Key, fetch.ErrUnavailable, err)
 	}
 	defer resp.Body.Close()
+	v.sample.Depth = depth
 	received := v.n.now()
 	v.took += received.Sub(sent)
 	head := v.zoneHead(resp.Header, resp.StatusCode, resp.ContentLength, sent, received)
@@ -103,14 +105,18 @@ func (v *visit) answersGet(resp *http.Response) bool {
 // invalidateAfter forgets what an unsafe request may have changed: its target,
 // and what Location and Content-Location name at the same origin.
 func (v *visit) invalidateAfter(ctx context.Context, h http.Header) {
-	v.n.invalidate(ctx, v.object, v.primary)
+	targets := []pull.Target{v.target}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if ref := h.Get(name); ref != "" {
 			if t, ok := v.zone.SameOrigin(v.target, v.r.Host, ref); ok {
-				v.n.invalidate(ctx, purge.Object{Bucket: v.object.Bucket, Key: t.Key}, v.primaryOf(t))
+				targets = append(targets, t)
 			}
 		}
 	}
+	for _, t := range targets {
+		v.n.invalidate(ctx, purge.Object{Bucket: v.object.Bucket, Key: t.Key}, v.primaryOf(t))
+	}
+	v.forgetElsewhere(ctx, targets)
 }
 
 // updateByHead brings what is held up to date by an answer to HEAD, or forgets it

@@ -94,13 +94,13 @@ func (v *visit) missingSlice(ctx context.Context, h *httpcache.Head, index int64
 	name := sliceName(v.object, h.VersionID, index)
 	asked := miss{at: began, why: v.n.reasons.absent(name), slice: index}
 	p, led, err := v.n.slices.Do(ctx, name, fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
-		b, err := v.askMissing(ctx, h, index)
+		b, depth, err := v.askMissing(ctx, h, index)
 		v.n.countFill("pull-slice", err)
 		if err != nil {
 			return nil, err
 		}
 		v.n.put(ctx, cache.Key{Class: cache.Slice, Name: name}, b)
-		return &piece{bytes: b, depth: tally.Origin}, nil
+		return &piece{bytes: b, depth: depth}, nil
 	})
 	v.took += v.n.now().Sub(began)
 	if ctx.Err() == nil {
@@ -112,25 +112,27 @@ func (v *visit) missingSlice(ctx context.Context, h *httpcache.Head, index int64
 	if err != nil {
 		return nil, err
 	}
+	v.sample.Depth = p.depth
 	return p.bytes, nil
 }
 
-func (v *visit) askMissing(ctx context.Context, h *httpcache.Head, index int64) ([]byte, error) {
+func (v *visit) askMissing(ctx context.Context, h *httpcache.Head, index int64) ([]byte, tally.Depth, error) {
 	a := v.baseAsk(http.MethodGet)
 	for _, name := range conditionFields {
 		a.Set[name] = nil
 	}
 	setHeader(a.Set, "Range", sliceRange(index))
 	setHeader(a.Set, "If-Range", httpcache.StrongValidator(h.Fields.Header()))
-	resp, err := v.n.flights.client.Do(ctx, v.zone.Zone, a)
+	resp, depth, err := v.ask(ctx, a)
 	if err != nil {
-		return nil, fmt.Errorf("slice %d: %w: %w", index, fetch.ErrUnavailable, err)
+		return nil, depth, fmt.Errorf("slice %d: %w: %w", index, fetch.ErrUnavailable, err)
 	}
 	defer resp.Body.Close()
 	size, ok := fetch.SliceOf(resp.Header.Get("Content-Range"), index*cache.SliceSize)
 	tag := resp.Header.Get("Etag")
 	if resp.StatusCode != http.StatusPartialContent || !ok || size != h.Size || tag != "" && tag != h.ETag() {
-		return nil, fmt.Errorf("slice %d: status %d, %d bytes: %w", index, resp.StatusCode, size, errVersionGone)
+		return nil, depth, fmt.Errorf("slice %d: status %d, %d bytes: %w", index, resp.StatusCode, size, errVersionGone)
 	}
-	return v.n.readSlice(ctx, resp.Body, sliceLength(size, index))
+	b, err := v.n.readSlice(ctx, resp.Body, sliceLength(size, index))
+	return b, depth, err
 }

@@ -113,7 +113,7 @@ func (v *visit) zoneRules() httpcache.Rules {
 	c := v.bucket.Cache
 	ttl := c.EdgeTTL
 	if v.n.cfg.Tier == metadata.TierRegional {
-		ttl = c.RegionalTTL
+		ttl = cmp.Or(c.RegionalTTL, c.EdgeTTL) // Age tells edges what is left of it
 	}
 	return httpcache.Rules{
 		TTL: time.Duration(ttl), NegativeTTL: time.Duration(c.NegativeTTL), Heuristic: true,

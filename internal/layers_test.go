@@ -77,7 +77,7 @@ var layers = map[string][]string{
 	"edge/httpcache":       {},
 	"edge/balance":         {"edge/cache"},
 	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},
-	"edge/pull":            {"edge/cache", "edge/httpcache", "metadata"},
+	"edge/pull":            {"edge/cache", "edge/httpcache", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/purge":           {"metadata"},
 	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }

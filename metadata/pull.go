@@ -24,6 +24,9 @@ type Pull struct {
 	Host string `json:"host,omitempty"`
 	// Hosts are names under which the zone is served at its root.
 	Hosts []string `json:"hosts,omitempty"`
+	// Tier is who asks the origins: regional nodes (the default), each for all
+	// edges of its region, or, with edge, every edge itself.
+	Tier string `json:"tier,omitempty"`
 	// Rewrites replace the beginning of a path, the first that matches.
 	Rewrites []PathRewrite `json:"rewrites,omitempty"`
 	// RequestHeaders and ResponseHeaders change what goes to the origins and
@@ -74,7 +77,7 @@ const maxPullList = 100
 func (p Pull) IsZero() bool { return len(p.Origins) == 0 && p.isBare() }
 
 func (p Pull) isBare() bool {
-	return p.Host == "" && p.Query == "" && len(p.Hosts)+len(p.Rewrites)+len(p.Methods)+len(p.ForwardHeaders)+len(p.QueryParams) == 0 &&
+	return p.Host == "" && p.Query == "" && p.Tier == "" && len(p.Hosts)+len(p.Rewrites)+len(p.Methods)+len(p.ForwardHeaders)+len(p.QueryParams) == 0 &&
 		p.RequestHeaders.isZero() && p.ResponseHeaders.isZero()
 }
 
@@ -126,6 +129,9 @@ func (p Pull) Check(add func(field, reason string)) {
 	case "", QueryAll, QueryNone, QueryListed:
 	default:
 		bad("query", "%.40q is none of all, none and listed", p.Query)
+	}
+	if p.Tier != "" && p.Tier != TierEdge && p.Tier != TierRegional {
+		bad("tier", "%.40q is neither %s nor %s", p.Tier, TierEdge, TierRegional)
 	}
 	if len(p.QueryParams) > 0 && p.Query != QueryListed {
 		bad("query_params", "counts where query is listed only")

@@ -65,6 +65,9 @@ func (z *Zone) Allows(method string) bool {
 	return slices.Contains(z.rules.Methods, method)
 }
 
+// ByEdges reports whether edges ask the origins themselves.
+func (z *Zone) ByEdges() bool { return z.rules.Tier == metadata.TierEdge }
+
 // Allow is the value of the Allow field where a method is refused.
 func (z *Zone) Allow() string {
 	if len(z.rules.Methods) == 0 {

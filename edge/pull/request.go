@@ -31,10 +31,10 @@ type Ask struct {
 	// Body is sent as it comes, once; nil for none. Length is -1 if not known.
 	Body   io.ReadCloser
 	Length int64
-	// Remote, Host and TLS are of the client's request; Host is empty unless it
-	// was the name of the zone.
-	Remote, Host string
-	TLS          bool
+	// Remote, Base, Host and TLS are of the client's request: Base is its Host, and
+	// Host too if that was the name of the zone, else empty.
+	Remote, Base, Host string
+	TLS                bool
 	// Interim gets the interim answers (1xx), if not nil, before the header.
 	Interim func(status int, h http.Header)
 }

@@ -85,3 +85,30 @@ func ParseTimeout(s string) (d time.Duration, ok bool) {
 // object, given as bucket, key and versionId: a metadata.Holding in JSON. No
 // bucket's name begins with "_".
 const ExplainPath = "/_meridian/explain"
+
+// ZonePath is where a regional node answers an edge for a pull zone, whose bucket
+// follows. The request is the client's, in all but what the headers below carry.
+const ZonePath = "/_meridian/zone/"
+
+const (
+	// RequestTarget is what the client asks for, path and query, below the zone.
+	RequestTarget = "X-Meridian-Target"
+	// RequestBase is the scheme and Host of the client's request, as a URL, and
+	// RequestHost its Host where the zone was found by it.
+	RequestBase = "X-Meridian-Base"
+	RequestHost = "X-Meridian-Host"
+	// RequestClient is the address of the client.
+	RequestClient = "X-Meridian-Client"
+	// RequestCarried is the beginning of the names of fields of the client which
+	// the signature of the hop would be taken for.
+	RequestCarried = "X-Meridian-Carried-"
+	// RequestForget, "1", asks for nothing but to forget what is held of the
+	// target: an unsafe request for it has succeeded elsewhere.
+	RequestForget = "X-Meridian-Forget"
+	// Zone tells an edge what an answer is: ZoneAnswer, or ZoneFailed where no
+	// origin gave any. An answer without it comes from a node that has not looked
+	// at the request, which may be sent elsewhere.
+	Zone       = "X-Meridian-Zone"
+	ZoneAnswer = "answer"
+	ZoneFailed = "failed"
+)

@@ -135,7 +135,7 @@ func enums() map[string][]string {
 	}
 	return map[string][]string{
 		"Miss.reason": reasons, "Miss.cause": reasons, "Miss.result": {metadata.AskedMiss, metadata.AskedRevalidated, metadata.AskedFailed},
-		"HeldVariant.scheme": {"http", "https"}, "Holding.tier": tiers[:2], "SilentNode.tier": tiers[:2],
+		"HeldVariant.scheme": {"http", "https"}, "Holding.tier": tiers[:2], "Pull.tier": tiers[:2], "SilentNode.tier": tiers[:2],
 		"Media.kind": kinds, "Media.state": states, "newMedia.kind": kinds, "playback.kind": kinds, "playback.state": states,
 		"Bucket.visibility": visibilities, "newBucket.visibility": visibilities,
 		"Bucket.versioning": versionings, "newBucket.versioning": versionings,

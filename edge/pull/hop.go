@@ -1,0 +1,207 @@
+package pull
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"meridian/edge/httpcache"
+	"meridian/internal/hop"
+	"meridian/internal/sigv4"
+)
+
+// Regional asks regional nodes for what they, or an origin behind them, have of a
+// pull zone.
+type Regional struct {
+	Node      string // our ID
+	Secret    string // of the cluster
+	Transport *http.Transport
+	Now       func() time.Time
+}
+
+// hopTimeouts are longer than those of the node that is asked, or an edge would
+// give up on one that is about to say that its origin does not answer.
+var hopTimeouts = Timeouts{Dial: 2 * time.Second, Header: 45 * time.Second}
+
+// NewRegional returns a Regional; dial connects, a net.Dialer where it is nil.
+func NewRegional(node, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error), now func() time.Time) *Regional {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: hopTimeouts.Dial, KeepAlive: 15 * time.Second}).DialContext
+	}
+	return &Regional{Node: node, Secret: secret, Now: now, Transport: &http.Transport{
+		DialContext:            dial,
+		TLSHandshakeTimeout:    hopTimeouts.Dial,
+		ResponseHeaderTimeout:  hopTimeouts.Header,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    128,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		ReadBufferSize:         64 << 10,
+	}}
+}
+
+// Close closes idle connections.
+func (r *Regional) Close() { r.Transport.CloseIdleConnections() }
+
+// The errors of Regional.Do.
+var (
+	// ErrFailed says that the node could not get an answer from any origin.
+	ErrFailed = errors.New("no origin answers")
+	// ErrElsewhere says that the node has not looked at the request, or that it is
+	// safe, so that another may be asked.
+	ErrElsewhere = errors.New("to be asked elsewhere")
+)
+
+// Do asks the node at base. applied is the position in the feed that its answer
+// must include; forget only has the node forget the target. The caller closes the
+// body.
+func (r *Regional) Do(ctx context.Context, base string, z *Zone, a Ask, applied string, forget bool) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{
+		WroteHeaders: func() { sent.Store(true) },
+		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+			if a.Interim != nil && status != http.StatusContinue && status != http.StatusSwitchingProtocols {
+				a.Interim(status, http.Header(h))
+			}
+			return nil
+		},
+	}
+	req, err := r.request(httptrace.WithClientTrace(ctx, trace), base, z, a, applied, forget)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	safe := a.Body == nil && (a.Method == http.MethodGet || a.Method == http.MethodHead || a.Method == http.MethodOptions)
+	resp, err := r.Transport.RoundTrip(req)
+	if err != nil {
+		cancel(nil)
+		if safe || !sent.Load() && (a.Body == nil || a.Length == 0) {
+			err = fmt.Errorf("%w: %w", ErrElsewhere, err)
+		}
+		return nil, err
+	}
+	said := resp.Header.Get(hop.Zone)
+	for name := range resp.Header {
+		if strings.HasPrefix(name, "X-Meridian-") {
+			delete(resp.Header, name)
+		}
+	}
+	if said == hop.ZoneAnswer {
+		resp.Body = &body{ReadCloser: resp.Body, cancel: cancel}
+		return resp, nil
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 8<<10)) // frees the connection
+	resp.Body.Close()
+	cancel(nil)
+	switch {
+	case said == hop.ZoneFailed && resp.StatusCode == http.StatusGatewayTimeout:
+		return nil, fmt.Errorf("%w: %w", ErrFailed, context.DeadlineExceeded)
+	case said == hop.ZoneFailed:
+		return nil, ErrFailed
+	case a.Body == nil || a.Length == 0:
+		return nil, fmt.Errorf("%w: status %d", ErrElsewhere, resp.StatusCode)
+	}
+	return nil, fmt.Errorf("status %d", resp.StatusCode)
+}
+
+// request carries the client's request in one that is signed as a node's.
+func (r *Regional) request(ctx context.Context, base string, z *Zone, a Ask, applied string, forget bool) (*http.Request, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, err
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/")+hop.ZonePath+z.bucket, ""
+	req := (&http.Request{
+		Method: a.Method, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header, len(a.Header)+12), Body: a.Body, ContentLength: a.Length,
+	}).WithContext(ctx)
+	h := req.Header
+	for name, values := range a.Header {
+		h[name] = values
+	}
+	for name, values := range a.Set {
+		if h[name] = values; len(values) == 0 {
+			delete(h, name)
+		}
+	}
+	httpcache.RemoveHopByHop(h)
+	delete(h, "Expect")
+	carried := http.Header{}
+	for name, values := range h {
+		switch {
+		case strings.HasPrefix(name, "X-Meridian-"):
+			delete(h, name)
+		case name == "Authorization", strings.HasPrefix(name, "X-Amz-"):
+			delete(h, name)
+			carried[hop.RequestCarried+name] = values
+		}
+	}
+	for name, values := range carried {
+		h[name] = values
+	}
+	if _, sent := h["User-Agent"]; !sent {
+		h["User-Agent"] = nil // none of ours instead
+	}
+	scheme := "http"
+	if a.TLS {
+		scheme = "https"
+	}
+	for name, value := range map[string]string{
+		hop.RequestTarget: a.Target.Name(), hop.RequestBase: scheme + "://" + a.Base, hop.RequestHost: a.Host, hop.RequestClient: a.Remote,
+		hop.RequestNode: r.Node, hop.RequestApplied: applied,
+	} {
+		if value != "" {
+			h.Set(name, value)
+		}
+	}
+	if forget {
+		h.Set(hop.RequestForget, "1")
+	}
+	if a.Body == nil {
+		req.ContentLength = 0
+	}
+	sigv4.Signer{AccessKey: hop.NodeAccessKey, Secret: r.Secret}.Sign(req, sigv4.UnsignedPayload, r.Now())
+	return req, nil
+}
+
+// Carried is a client's request as a node has carried it here, and host the name
+// by which the zone was found, if it was. Whether the node may is for the caller
+// to know.
+func Carried(r *http.Request) (out *http.Request, host string, err error) {
+	out = r.WithContext(r.Context())
+	out.Header = r.Header.Clone()
+	for name := range r.Header {
+		if name == "Authorization" || strings.HasPrefix(name, "X-Amz-") || strings.HasPrefix(name, "X-Meridian-") {
+			delete(out.Header, name)
+		}
+	}
+	for name, values := range r.Header {
+		if of, ok := strings.CutPrefix(name, hop.RequestCarried); ok {
+			out.Header[http.CanonicalHeaderKey(of)] = values
+		}
+	}
+	target := r.Header.Get(hop.RequestTarget)
+	base, err := url.Parse(r.Header.Get(hop.RequestBase))
+	if err != nil || !strings.HasPrefix(target, "/") {
+		return nil, "", fmt.Errorf("no target, or no base: %w", errors.Join(err, ErrPath))
+	}
+	path, query, _ := strings.Cut(target, "?")
+	out.RequestURI, out.Host, out.RemoteAddr = target, base.Host, r.Header.Get(hop.RequestClient)
+	out.URL = &url.URL{Opaque: path, RawQuery: query}
+	if out.TLS = nil; base.Scheme == "https" {
+		out.TLS = &tls.ConnectionState{}
+	}
+	return out, r.Header.Get(hop.RequestHost), nil
+}
