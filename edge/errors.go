@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"meridian/edge/fetch"
+	"meridian/edge/limit"
 	"meridian/internal/httpserve"
 	"meridian/internal/sigv4"
 )
@@ -63,6 +64,9 @@ func asAPIError(err error) *apiError {
 			status = http.StatusBadRequest
 		}
 		return &apiError{status: status, code: sig.Code, message: sig.Message}
+	case errors.Is(err, limit.ErrBusy):
+		return &apiError{status: http.StatusServiceUnavailable, code: "SlowDown",
+			message: "Too many requests to the upstream are under way. Try again.", header: http.Header{"Retry-After": {"1"}}}
 	case fetch.IsTimeout(err):
 		return &apiError{status: http.StatusGatewayTimeout, code: "GatewayTimeout", message: "The upstream did not answer in time."}
 	case errors.Is(err, fetch.ErrClosed), errors.Is(err, context.Canceled):

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"meridian/edge/fetch"
+	"meridian/edge/limit"
 	"meridian/metadata/tally"
 )
 
@@ -62,12 +63,19 @@ func newMetrics(n *Node) (*metrics, error) {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(value(n.fetcher.Counts())) })
 	}
+	limited := func(name, help string, value func(limit.Counts) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(n.limits.Counts())) })
+	}
 	collectors := []prometheus.Collector{
 		requests, bytes, latency, refused, m.fills, m.copied, m.ahead, m.lag, m.peerRequests,
 		asked("retries_total", "Requests to another upstream after one failed.", func(c fetch.Counts) int64 { return c.Retries }),
 		asked("retries_refused_total", "Requests to another upstream that the retry budget did not allow.", func(c fetch.Counts) int64 { return c.Refused }),
 		asked("hedges_total", "Requests to a second upstream while the first was late.", func(c fetch.Counts) int64 { return c.Hedges }),
 		asked("hedges_won_total", "Requests to a second upstream that it answered first.", func(c fetch.Counts) int64 { return c.HedgesWon }),
+		limited("upstream_waits_total", "Requests to an upstream that waited for others to it to end.", func(c limit.Counts) int64 { return c.Waited }),
+		limited("upstream_refused_total", "Requests to an upstream that were not made, since it had as many as it may have.", func(c limit.Counts) int64 { return c.Refused }),
+		gauge("upstream_requests", "Requests to upstreams, and origins of pull zones, under way.", func() float64 { return float64(n.limits.Counts().Running) }),
 		newMedia(n.cfg.Media, labels),
 		gauge("indexed_heads", "Heads that purges can find.", func() float64 { return float64(n.index.Len()) }),
 		gauge("lease_seconds", "How long heads may still be served without asking upstream.", func() float64 { return max(0, n.lease.remaining().Seconds()) }),

@@ -29,6 +29,7 @@ import (
 	"meridian/edge/balance"
 	"meridian/edge/cache"
 	"meridian/edge/fetch"
+	"meridian/edge/limit"
 	"meridian/edge/purge"
 	"meridian/internal/signedurl"
 	"meridian/metadata"
@@ -70,6 +71,9 @@ type Config struct {
 	ProbeEvery time.Duration
 	// MaxHeads bounds the heads held; where zero, what fits the cache.
 	MaxHeads int
+	// Limits bound the requests at once to each upstream and to each origin of a
+	// pull zone; zero ones get a default.
+	Limits limit.Config
 	// Timeouts of requests to the next tier; zero ones get a default by tier.
 	Timeouts fetch.Timeouts
 	// Dial connects to upstreams; a net.Dialer does where it is nil.
@@ -175,6 +179,7 @@ type Node struct {
 	reasons *reasons
 
 	upstreams *balance.Pool
+	limits    *limit.Set // of requests to them
 	fetcher   *fetch.Upstream
 	peers     *peers              // nil unless edges cooperate
 	pins      *semaphore.Weighted // bytes that bodies being sent keep alive
@@ -207,6 +212,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	cfg.applyDefaults()
+	limits := limit.New(cfg.Limits)
 	n := &Node{
 		cfg:          cfg,
 		gate:         gate{idle: make(chan struct{}, 1)},
@@ -217,12 +223,13 @@ func New(cfg Config) (*Node, error) {
 		lease:        newLease(cfg.Now),
 		fills:        newFills(),
 		index:        purge.NewIndex(cfg.MaxHeads),
+		limits:       limits,
 		reasons:      newReasons(),
 		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Media[0].Tier.Stats().Capacity/pinnedShare),
 		ahead:        semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
-		flights:      newFlights(&cfg),
+		flights:      newFlights(&cfg, limits),
 		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),
 		changed:      make(chan struct{}, 1),
@@ -236,7 +243,8 @@ func New(cfg Config) (*Node, error) {
 	n.upstreams = balance.NewPool(cfg.Balance, cfg.Now)
 	n.upstreams.Set(staticUpstreams(cfg.Upstreams))
 	up := fetch.NewUpstream(fetch.Options{
-		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial, Now: cfg.Now,
+		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial,
+		Limits: limits, Now: cfg.Now,
 	})
 	n.fetcher, n.closers = up, []func(){up.Close}
 	if cfg.Cooperative {

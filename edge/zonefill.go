@@ -14,6 +14,7 @@ import (
 	"meridian/edge/cache"
 	"meridian/edge/fetch"
 	"meridian/edge/httpcache"
+	"meridian/edge/limit"
 	"meridian/edge/pull"
 	"meridian/metadata/tally"
 )
@@ -47,9 +48,9 @@ type flights struct {
 	wg      sync.WaitGroup
 }
 
-func newFlights(cfg *Config) *flights {
+func newFlights(cfg *Config, limits *limit.Set) *flights {
 	return &flights{
-		client: pull.NewClient(cfg.ID, pull.Timeouts{}), hops: pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, cfg.Now), buffers: semaphore.NewWeighted(fillBuffers),
+		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, limits, cfg.Now), buffers: semaphore.NewWeighted(fillBuffers),
 		running: map[string]*flight{}, shy: map[string]time.Time{},
 	}
 }

@@ -76,8 +76,9 @@ var layers = map[string][]string{
 	"edge/cache/disk":      {"edge/cache", "edge/cache/policy"},
 	"edge/httpcache":       {},
 	"edge/balance":         {"edge/cache"},
-	"edge/fetch":           {"edge/balance", "edge/cache", "metadata", "internal/hop", "internal/sigv4"},
-	"edge/pull":            {"edge/cache", "edge/httpcache", "metadata", "internal/hop", "internal/sigv4"},
+	"edge/limit":           {},
+	"edge/fetch":           {"edge/balance", "edge/cache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
+	"edge/pull":            {"edge/cache", "edge/httpcache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/purge":           {"metadata"},
 	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }

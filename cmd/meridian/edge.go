@@ -16,6 +16,7 @@ import (
 	"meridian/edge"
 	"meridian/edge/balance"
 	"meridian/edge/cache/disk"
+	"meridian/edge/limit"
 	"meridian/internal/httpserve"
 	"meridian/internal/wan"
 	"meridian/metadata"
@@ -35,6 +36,8 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		policy    = s.flags.String("balance", "", "`way` to choose among upstreams: consistent-hash (default of edges), round-robin (of regional caches) or least-connections")
 		coop      = s.flags.Bool("cooperative", false, "ask the other edges of the region before its regional caches")
 		onDisk    = diskOptions{size: 16 << 30, headroom: disk.DefaultHeadroom}
+		perNode   = s.flags.Int("upstream-limit", limit.DefaultMax, "`requests` at once to each upstream, and to each origin of a pull zone; 0 is no limit")
+		queue     = s.flags.Int("upstream-queue", limit.DefaultQueue, "`requests` that may wait, for a second at most, where an upstream has all it may have")
 		secure    tlsOptions
 		api       []string
 		upstreams []string
@@ -61,6 +64,8 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 			return usagef("--metadata is missing: the URL of the metadata role")
 		case *hot != "on" && *hot != "off":
 			return usagef("--hot-path is on or off, not %q", *hot)
+		case *perNode < 0 || *queue < 0:
+			return usagef("--upstream-limit and --upstream-queue are not negative")
 		case *coop && *tier != metadata.TierEdge:
 			return usagef("--cooperative is for edges: regional caches ask origins only")
 		}
@@ -87,7 +92,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		svc, err := newEdge(edgeConfig{
 			listener: listener, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
 			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory, disk: onDisk,
-			balance: chosen, cooperative: *coop,
+			balance: chosen, cooperative: *coop, limits: limitsOf(*perNode, *queue),
 			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
 			tls: tls, cold: *hot == "off", stderr: p.stderr,
 		})
@@ -96,6 +101,18 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		}
 		return serve(ctx, p, svc)
 	}
+}
+
+// limitsOf reads the two options of limits, of which 0 means none.
+func limitsOf(limited, queue int) limit.Config {
+	c := limit.Config{Max: limited, Queue: queue}
+	if limited == 0 {
+		c.Max = -1
+	}
+	if queue == 0 {
+		c.Queue = -1
+	}
+	return c
 }
 
 // edgeConfig is what puts a cache node together.
@@ -110,6 +127,7 @@ type edgeConfig struct {
 	memory         size
 	balance        balance.Policy // nil: that of the tier
 	cooperative    bool
+	limits         limit.Config
 	disk           diskOptions
 	dial           wan.DialFunc
 	log            logOptions
@@ -151,7 +169,7 @@ func newEdge(c edgeConfig) (service, error) {
 	node, err := edge.New(edge.Config{
 		ID: c.id, Boot: newBoot(), Tier: c.tier, Region: c.region, URL: c.url, PublicURL: c.publicURL, Version: version,
 		Control: control, Follower: control, Purges: control, Cache: store, Media: media, Upstreams: c.upstreams, Dial: c.dial,
-		Balance: c.balance, Cooperative: c.cooperative,
+		Balance: c.balance, Cooperative: c.cooperative, Limits: c.limits,
 		ClusterSecret: c.clusterSecret, Log: log, Registry: reg,
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"meridian/edge/balance"
 	"meridian/edge/cache"
+	"meridian/edge/limit"
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 )
@@ -31,6 +32,8 @@ type Options struct {
 	Node     string // ID of this node, for the other side's logs
 	Timeouts Timeouts
 	Dial     DialFunc // nil: a net.Dialer
+	// Limits bound the requests at once to each node, by ID; nil bounds nothing.
+	Limits *limit.Set
 	// Buffers bounds the bytes of bodies being read at once; 32 MiB where zero.
 	Buffers int64
 	Now     func() time.Time
@@ -43,6 +46,7 @@ type Upstream struct {
 	node     string
 	timeouts Timeouts
 	buffers  *semaphore.Weighted
+	limits   *limit.Set
 	now      func() time.Time
 	client   *http.Client
 
@@ -80,6 +84,7 @@ func NewUpstream(o Options) *Upstream {
 		node:     o.Node,
 		timeouts: t,
 		buffers:  semaphore.NewWeighted(max(o.Buffers, cache.SliceSize)),
+		limits:   o.Limits,
 		now:      o.Now,
 
 		budget:    newBudget(o.Now()),
@@ -137,12 +142,12 @@ func (u *Upstream) FetchFrom(ctx context.Context, node balance.Node, r Request) 
 }
 
 // mayRetry reports whether the next node may be asked after err. A connection
-// that was refused gave nobody work, so that one more attempt is no more work
-// than was asked for: a node that is gone costs no budget, however many find out
-// at the same time.
+// that was refused gave nobody work, nor did a node that has as much as it may
+// have, so that one more attempt is no more work than was asked for: a node that
+// is gone costs no budget, however many find out at the same time.
 func (u *Upstream) mayRetry(err error) bool {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" || u.budget.take(u.now()) {
+	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, limit.ErrBusy) || u.budget.take(u.now()) {
 		return true
 	}
 	u.counts.refused.Add(1)
@@ -151,6 +156,11 @@ func (u *Upstream) mayRetry(err error) bool {
 
 // ask asks one node and tells the balancer how it went.
 func (u *Upstream) ask(ctx context.Context, node balance.Node, r Request) (*Response, error) {
+	release, err := u.limits.Acquire(ctx, node.ID)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: %w", node.ID, err)
+	}
+	defer release()
 	u.balancer.Begin(node)
 	began := u.now()
 	resp, err := u.attempt(ctx, node, r)

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"meridian/edge/limit"
 	"meridian/metadata"
 )
 
@@ -32,10 +33,12 @@ const keepIdle = 4 * time.Second
 type Client struct {
 	node      string
 	transport *http.Transport
+	limits    *limit.Set
 }
 
-// NewClient returns a Client of the node of that ID.
-func NewClient(node string, t Timeouts) *Client {
+// NewClient returns a Client of the node of that ID. limits bound the requests at
+// once to each origin, by its host and port; nil bounds nothing.
+func NewClient(node string, t Timeouts, limits *limit.Set) *Client {
 	if t.Dial == 0 {
 		t.Dial = 5 * time.Second
 	}
@@ -43,7 +46,7 @@ func NewClient(node string, t Timeouts) *Client {
 		t.Header = 30 * time.Second
 	}
 	dialer := &net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second, Control: checkAddress}
-	return &Client{node: node, transport: &http.Transport{
+	return &Client{node: node, limits: limits, transport: &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    t.Dial,
 		ResponseHeaderTimeout:  t.Header,
@@ -75,6 +78,13 @@ func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error)
 	var errs []error
 	ctx, cancel := context.WithCancelCause(ctx)
 	for _, origin := range z.origins {
+		release, err := c.limits.Acquire(ctx, origin.Host)
+		if err != nil {
+			if errs = append(errs, fmt.Errorf("origin %s: %w", origin.Host, err)); ctx.Err() != nil {
+				break
+			}
+			continue
+		}
 		var sent atomic.Bool
 		trace := &httptrace.ClientTrace{
 			WroteHeaders: func() { sent.Store(true) },
@@ -88,9 +98,10 @@ func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error)
 		resp, err := c.transport.RoundTrip(z.request(httptrace.WithClientTrace(ctx, trace), origin, a, c.node))
 		if err == nil {
 			z.change(resp.Header)
-			resp.Body = &body{ReadCloser: resp.Body, cancel: cancel}
+			resp.Body = &held{&body{ReadCloser: resp.Body, cancel: cancel}, release}
 			return resp, nil
 		}
+		release()
 		errs = append(errs, fmt.Errorf("origin %s: %w", origin.Host, err))
 		if sent.Load() || ctx.Err() != nil || a.Body != nil && a.Length != 0 {
 			break
@@ -98,6 +109,17 @@ func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error)
 	}
 	cancel(nil)
 	return nil, errors.Join(errs...)
+}
+
+// held is a body whose end gives the place of its request back.
+type held struct {
+	io.ReadCloser
+	release func()
+}
+
+func (h *held) Close() error {
+	h.release()
+	return h.ReadCloser.Close()
 }
 
 // bodyIdle is how long an origin may send nothing of a body.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"meridian/edge/httpcache"
+	"meridian/edge/limit"
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 )
@@ -26,6 +27,7 @@ type Regional struct {
 	Node      string // our ID
 	Secret    string // of the cluster
 	Transport *http.Transport
+	Limits    *limit.Set // of requests at once to each node, by URL
 	Now       func() time.Time
 }
 
@@ -34,11 +36,11 @@ type Regional struct {
 var hopTimeouts = Timeouts{Dial: 2 * time.Second, Header: 45 * time.Second}
 
 // NewRegional returns a Regional; dial connects, a net.Dialer where it is nil.
-func NewRegional(node, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error), now func() time.Time) *Regional {
+func NewRegional(node, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error), limits *limit.Set, now func() time.Time) *Regional {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: hopTimeouts.Dial, KeepAlive: 15 * time.Second}).DialContext
 	}
-	return &Regional{Node: node, Secret: secret, Now: now, Transport: &http.Transport{
+	return &Regional{Node: node, Secret: secret, Limits: limits, Now: now, Transport: &http.Transport{
 		DialContext:            dial,
 		TLSHandshakeTimeout:    hopTimeouts.Dial,
 		ResponseHeaderTimeout:  hopTimeouts.Header,
@@ -67,6 +69,20 @@ var (
 // must include; forget only has the node forget the target. The caller closes the
 // body.
 func (r *Regional) Do(ctx context.Context, base string, z *Zone, a Ask, applied string, forget bool) (*http.Response, error) {
+	release, err := r.Limits.Acquire(ctx, base)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrElsewhere, err)
+	}
+	resp, err := r.do(ctx, base, z, a, applied, forget)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	resp.Body = &held{resp.Body, release}
+	return resp, nil
+}
+
+func (r *Regional) do(ctx context.Context, base string, z *Zone, a Ask, applied string, forget bool) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{
@@ -108,6 +124,8 @@ func (r *Regional) Do(ctx context.Context, base string, z *Zone, a Ask, applied 
 	switch {
 	case said == hop.ZoneFailed && resp.StatusCode == http.StatusGatewayTimeout:
 		return nil, fmt.Errorf("%w: %w", ErrFailed, context.DeadlineExceeded)
+	case said == hop.ZoneFailed && resp.StatusCode == http.StatusServiceUnavailable:
+		return nil, fmt.Errorf("%w: %w", ErrFailed, limit.ErrBusy)
 	case said == hop.ZoneFailed:
 		return nil, ErrFailed
 	case a.Body == nil || a.Length == 0:
