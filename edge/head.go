@@ -59,8 +59,9 @@ func negativeHead(resp *fetch.Response, rules httpcache.Rules) *httpcache.Head {
 	}
 	return &httpcache.Head{
 		Status: resp.Status, Code: cmp.Or(resp.Code, "NoSuchKey"), Fields: httpcache.StoredFields(fields),
-		Received:  resp.Received,
-		Age:       httpcache.InitialAge(resp.Header, resp.Sent, resp.Received),
+		Received: resp.Received,
+		// By Age alone: a clock that is a few seconds off would outlast it.
+		Age:       httpcache.InitialAge(http.Header{"Age": resp.Header["Age"]}, resp.Sent, resp.Received),
 		Freshness: httpcache.Freshness{Lifetime: rules.NegativeTTL, Storable: true},
 	}
 }
