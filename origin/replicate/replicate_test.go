@@ -19,12 +19,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"meridian/internal/sse"
 	"meridian/metadata"
 	"meridian/metadata/postgres"
 	"meridian/metadata/postgres/pgtest"
 	"meridian/origin"
 	"meridian/origin/blob"
 	"meridian/origin/blob/disk"
+	"meridian/origin/crypt"
 	"meridian/origin/replicate"
 )
 
@@ -54,8 +56,14 @@ func newWorld(t *testing.T) *world {
 		return s
 	}
 	w.home, w.there = open(), open()
-	w.objects = origin.New(origin.Options{Region: home, Store: w.home, Catalog: w.catalog, Log: slog.New(slog.DiscardHandler)})
-	_, err := w.catalog.CreateBucket(t.Context(), metadata.Bucket{Name: "photos", Region: home, Owner: "ann", Placement: metadata.Placement{home, abroad}})
+	ring, err := sse.NewRing([sse.KeySize]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.objects = origin.New(origin.Options{
+		Region: home, Store: w.home, Catalog: w.catalog, Log: slog.New(slog.DiscardHandler), Crypt: &crypt.Keys{Ring: ring},
+	})
+	_, err = w.catalog.CreateBucket(t.Context(), metadata.Bucket{Name: "photos", Region: home, Owner: "ann", Placement: metadata.Placement{home, abroad}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +170,7 @@ func (w *world) wantCopy(v metadata.Version, want []byte) {
 		w.Errorf("%s is in %v, %v", v.Key, now.Regions, err)
 	}
 	info, err := w.there.Stat(w.Context(), v.Blob)
-	if err != nil || info.CRC64 != v.CRC64 || info.Size != v.Size {
+	if err != nil || info.CRC64 != v.CRC64 || info.Size != v.StoredSize() {
 		w.Errorf("the copy of %s: %+v, %v", v.Key, info, err)
 		return
 	}
@@ -449,4 +457,55 @@ func TestALeaseIsKeptWhileACopyTakesLong(t *testing.T) {
 	if n := len(other.offsets()); n != 0 {
 		t.Errorf("another process made the copy %d times", n)
 	}
+}
+
+// TestEncryptedObjectsAreCopiedAsTheyAre: nobody on the way has, or needs, a key.
+func TestEncryptedObjectsAreCopiedAsTheyAre(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := bytes.Repeat([]byte("nobody may read this; "), 10_000)
+	var all []metadata.Version
+	for key, e := range map[string]*metadata.Encryption{
+		"by the server": {Kind: metadata.ServerKeys}, "by the customer": {Kind: metadata.CustomerKeys, Customer: &[32]byte{7}},
+	} {
+		v, err := w.objects.Put(t.Context(), origin.PutInput{
+			Template: metadata.Version{Bucket: "photos", Key: key, Owner: "ann", Encryption: e}, Body: bytes.NewReader(body), Size: int64(len(body)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, v)
+	}
+	// In one piece, and in parts.
+	for _, size := range []int64{1 << 20, 64 << 10} {
+		stop := w.start("holder", &source{w: w}, func(o *replicate.Options) { o.PartSize = size })
+		w.drained()
+		stop()
+		for _, v := range all {
+			r, err := w.home.Open(t.Context(), v.Blob, 0, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored, err := io.ReadAll(r)
+			if err != nil || bytes.Contains(stored, body[:20]) || r.Close() != nil {
+				t.Fatalf("%s: %d bytes, %v", v.Key, len(stored), err)
+			}
+			w.wantCopy(v, stored)
+		}
+		if size == 1<<20 {
+			all = append(all[:0], w.putEncrypted("in parts", body))
+		}
+	}
+}
+
+func (w *world) putEncrypted(key string, body []byte) metadata.Version {
+	w.Helper()
+	v, err := w.objects.Put(w.Context(), origin.PutInput{
+		Template: metadata.Version{Bucket: "photos", Key: key, Owner: "ann", Encryption: &metadata.Encryption{Kind: metadata.ServerKeys}},
+		Body:     bytes.NewReader(body), Size: int64(len(body)),
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return v
 }
