@@ -86,6 +86,11 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 			return usagef("--port-base must be between 1 and %d", 65535-23)
 		}
 		var err error
+		if o.encryption.keys != "" {
+			if _, err := o.encryption.open(); err != nil {
+				return err
+			}
+		}
 		if o.stores, err = stores.perRegion(len(devRegions)); err != nil {
 			return err
 		}
