@@ -199,6 +199,18 @@ func (m *Manager) store(ctx context.Context, u *metadata.Upload, n int, size int
 	return p, err
 }
 
+// Mask hides, where the object is to be encrypted, bytes of it from place at on
+// that are kept in no part yet, and shows again what it has hidden.
+func (m *Manager) Mask(u *metadata.Upload, at int64, b []byte) ([]byte, error) {
+	if u.Template.Encryption == nil || len(b) == 0 {
+		return b, nil
+	}
+	if err := m.Crypt.Unlock(&u.Template); err != nil {
+		return nil, fmt.Errorf("bytes of upload %s: %w", u.ID, err)
+	}
+	return sse.Mask(*u.Template.Encryption.Data, at, b)
+}
+
 // DropPart frees the bytes of a part that is not recorded, or no longer.
 func (m *Manager) DropPart(ctx context.Context, u metadata.Upload, p metadata.Part) {
 	m.clean(ctx, "drop part", func(ctx context.Context) error { return m.Store.DropPart(ctx, u.StoreUpload, storePart(&u, p)) })

@@ -1,6 +1,9 @@
 package tus
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -8,11 +11,14 @@ import (
 
 // spool holds the bytes of one part while they come, in a file without a name:
 // a store wants to know a part's size before its first byte, and who sends it
-// may go away at any time. Memory stays the same, however large parts are.
+// may go away at any time. Memory stays the same, however large parts are. The
+// file is encrypted under a key that nobody else has: what becomes of its blocks
+// on the disk tells nothing.
 type spool struct {
 	file   *os.File
 	buffer []byte
 	size   int64
+	block  cipher.Block // of a key of this filling
 }
 
 const spoolBuffer = 256 << 10
@@ -36,14 +42,24 @@ func (s *spool) fill(r io.Reader, limit int64) error {
 		s.size = 0
 		return fmt.Errorf("spool: %w", err)
 	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
 	var err error
+	if s.block, err = aes.NewCipher(key); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
 	// The wrapper keeps the file from reading by itself, with a buffer of its own.
-	s.size, err = io.CopyBuffer(struct{ io.Writer }{s.file}, io.LimitReader(r, limit), s.buffer)
+	to := struct{ io.Writer }{cipher.StreamWriter{S: s.stream(), W: s.file}}
+	s.size, err = io.CopyBuffer(to, io.LimitReader(r, limit), s.buffer)
 	return err
 }
 
+func (s *spool) stream() cipher.Stream { return cipher.NewCTR(s.block, make([]byte, aes.BlockSize)) }
+
 // open reads what the spool holds.
-func (s *spool) open() *io.SectionReader { return io.NewSectionReader(s.file, 0, s.size) }
+func (s *spool) open() io.Reader {
+	return cipher.StreamReader{S: s.stream(), R: io.NewSectionReader(s.file, 0, s.size)}
+}
 
 // first are the first bytes, up to n.
 func (s *spool) first(n int64) ([]byte, error) {

@@ -68,6 +68,9 @@ func (h *Handler) GetUpload(ctx context.Context, id string) (tusd.Upload, error)
 	if !r.Done {
 		f.upload, err = h.Catalog.Upload(ctx, r.Bucket, r.Key, r.ID)
 		ended := errors.Is(err, metadata.ErrNoSuchUpload)
+		if err == nil {
+			f.state.Head, err = h.Uploads.Mask(&f.upload, 0, r.Head)
+		}
 		if err != nil && !ended {
 			return nil, answer(err)
 		}

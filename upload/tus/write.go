@@ -135,6 +135,9 @@ func (w *writer) store(ctx context.Context, body io.Reader, n int64) error {
 		if int64(len(tail)) != w.next.Tail {
 			return metadata.ErrNotHeld // it has moved on
 		}
+		if tail, err = w.Uploads.Mask(&w.upload, w.next.Offset-n-w.next.Tail, tail); err != nil {
+			return err
+		}
 		body = io.MultiReader(bytes.NewReader(tail), body)
 	}
 	p, err := w.Uploads.StorePart(ctx, w.upload, number, w.next.Tail+n, body, nil, nil)
@@ -151,11 +154,17 @@ func (w *writer) commit(ctx context.Context) error {
 	if len(w.parts) == 0 && len(w.tail) == 0 {
 		return nil
 	}
+	tail, err := w.Uploads.Mask(&w.upload, w.next.Offset-int64(len(w.tail)), w.tail)
+	if err != nil {
+		return err
+	}
 	a := metadata.Advance{
-		From: w.state.Offset, To: w.next.Offset, Parts: w.parts, Tail: w.tail, Expires: w.Now().UTC().Add(w.Expiry),
+		From: w.state.Offset, To: w.next.Offset, Parts: w.parts, Tail: tail, Expires: w.Now().UTC().Add(w.Expiry),
 	}
 	if len(w.next.Head) > len(w.state.Head) {
-		a.Head = w.next.Head
+		if a.Head, err = w.Uploads.Mask(&w.upload, 0, w.next.Head); err != nil {
+			return err
+		}
 	}
 	replaced, err := w.Catalog.AdvanceResumable(ctx, w.state.ID, w.req.holder, a)
 	if err != nil {
