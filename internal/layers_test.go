@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"internal/conformance": {},
 
 	"metadata":                   {},
+	"metadata/access":            {"metadata", "internal/iam"},
 	"metadata/tally":             {"metadata"},
 	"metadata/lifecycle":         {"metadata"},
 	"metadata/lifecycle/expire":  {"metadata", "metadata/lifecycle"},
@@ -62,7 +63,7 @@ var layers = map[string][]string{
 	"origin":                {"origin/blob", "origin/crypt", "origin/record", "metadata", "metadata/admit", "internal/checksum", "internal/sse"},
 	"origin/peer":           {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":          {"origin/blob", "metadata"},
-	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/lifecycle", "internal/checksum", "internal/cors", "internal/hop", "internal/httpserve", "internal/sigv4"},
+	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/crypt", "origin/record", "internal/sse", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/presign":        {"metadata"},
 	"origin/replicate":      {"origin/blob", "origin/record", "metadata", "internal/checksum"},
@@ -80,7 +81,7 @@ var layers = map[string][]string{
 	"edge/fetch":           {"edge/balance", "edge/cache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/pull":            {"edge/cache", "edge/httpcache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/purge":           {"metadata"},
-	"edge":                 {"edge/...", "metadata", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
+	"edge":                 {"edge/...", "metadata", "metadata/access", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }
 
 // confined are the libraries that one part alone may know; the rest sees them

@@ -76,6 +76,7 @@ const (
 	ChangedTags = "tags"
 	ClearedTags = "tags-cleared" // changed to none
 	ChangedLock = "lock"         // retention or legal hold
+	ChangedACL  = "acl"
 )
 
 // Feed is the ordered stream of events. Nothing appears later below a Seq that

@@ -11,7 +11,14 @@ const (
 	RoleAdmin     = "admin"     // everything, administration included
 	RoleReadWrite = "readwrite" // every bucket and object
 	RoleReadOnly  = "readonly"  // read every bucket and object
+	// RoleUser is for those who may make buckets, and do with them what they like,
+	// and with those of others what they are let.
+	RoleUser = "user"
 )
+
+// RootUser owns the credentials that Meridian is started with. Nothing can be
+// denied to them.
+const RootUser = "root"
 
 // AccessKey is a pair of access key ID and secret by which S3 tools and the API
 // know a user. The secret is encrypted at rest.

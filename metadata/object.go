@@ -47,6 +47,9 @@ type Version struct {
 	UserMetadata map[string]string
 	Tags         map[string]string
 	Lock         Lock
+	// ACL says who may do what with the object beside the bucket's owner; nil is
+	// nobody.
+	ACL *ACL
 
 	// Checksums are the S3 checksums of the object, by lower-case algorithm
 	// (crc32, crc32c, crc64nvme, sha1, sha256), base64 as on the wire.
@@ -170,7 +173,7 @@ type Objects interface {
 	// success. A version under a retention or a legal hold stays: ErrLocked.
 	Delete(ctx context.Context, r Ref, c Cond) (Version, error)
 	// UpdateVersion changes under the lock of the key what change changes of a
-	// version's Tags and Lock; all else stays as it is. by is told in the event.
+	// version's Tags, Lock and ACL; all else stays as it is. by is told in the event.
 	// Errors are those of Lookup, and change's own.
 	UpdateVersion(ctx context.Context, r Ref, by Cause, change func(*Version) error) (Version, error)
 }

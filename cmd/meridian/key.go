@@ -14,7 +14,7 @@ import (
 func keyCommand(s *settings, p process) func(context.Context, []string) error {
 	var api apiOptions
 	api.declare(s)
-	role := s.flags.String("role", metadata.RoleReadWrite, "`role` of a new key: admin, readwrite, readonly")
+	role := s.flags.String("role", metadata.RoleReadWrite, "`role` of a new key: admin, readwrite, readonly, user (own buckets, and what others let it)")
 	user := s.flags.String("user", "", "`user` a new key belongs to (default: its ID)")
 	expires := s.flags.Duration("expires", 0, "how long a new key is good for; 0 is for ever")
 	s.flags.Usage = usageWith(s, p.stdout, "meridian key create | list | revoke ID [options]")

@@ -157,12 +157,9 @@ func (o *rootOptions) check() error {
 	return nil
 }
 
-// rootUser owns the root key; there is one at a time.
-const rootUser = "root"
-
 // putRoot makes c the root key and revokes the one there was before.
 func putRoot(ctx context.Context, keys metadata.Keys, c credentials) error {
-	err := keys.PutKey(ctx, metadata.AccessKey{ID: c.accessKey, Secret: c.secretKey, User: rootUser, Role: metadata.RoleAdmin})
+	err := keys.PutKey(ctx, metadata.AccessKey{ID: c.accessKey, Secret: c.secretKey, User: metadata.RootUser, Role: metadata.RoleAdmin})
 	if err != nil {
 		return fmt.Errorf("store the root access key: %w", err)
 	}
@@ -171,7 +168,7 @@ func putRoot(ctx context.Context, keys metadata.Keys, c credentials) error {
 		if err != nil {
 			return fmt.Errorf("look for former root access keys: %w", err)
 		}
-		if k.User == rootUser && k.ID != c.accessKey {
+		if k.User == metadata.RootUser && k.ID != c.accessKey {
 			old = append(old, k.ID)
 		}
 	}

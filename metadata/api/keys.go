@@ -14,10 +14,6 @@ import (
 	"meridian/metadata"
 )
 
-// rootUser owns the credentials that Meridian is started with; a start revokes
-// all others of theirs.
-const rootUser = "root"
-
 type keyList struct {
 	Keys []metadata.AccessKey `json:"keys"`
 }
@@ -62,11 +58,11 @@ func (c *call) createKey() error {
 	now := c.now().UTC().Truncate(time.Microsecond)
 	var wrong fieldErrors
 	switch in.Role {
-	case metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly:
+	case metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly, metadata.RoleUser:
 	default:
-		wrong = append(wrong, FieldError{"role", fmt.Sprintf("%.40q is none of admin, readwrite, readonly", in.Role)})
+		wrong = append(wrong, FieldError{"role", fmt.Sprintf("%.40q is none of admin, readwrite, readonly, user", in.Role)})
 	}
-	if in.User == rootUser {
+	if in.User == metadata.RootUser {
 		wrong = append(wrong, FieldError{"user", "root has the root credentials and no others"})
 	}
 	if len(in.User) > 256 || !isText(in.User) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -244,6 +245,34 @@ func testBucketLockIsForGood(t *testing.T, s metadata.Store) {
 	}
 }
 
+// testACL sets and takes back the ACL of a version.
+func testACL(t *testing.T, s metadata.Store, r metadata.Ref) {
+	t.Helper()
+	open := &metadata.ACL{Owner: "ada", Grants: []metadata.Grant{
+		{User: "ada", Permission: metadata.FullControl}, {Group: metadata.AllUsers, Permission: metadata.PermitRead},
+	}}
+	for _, acl := range []*metadata.ACL{open, nil} {
+		before := head(t, s)
+		v, err := s.UpdateVersion(t.Context(), r, metadata.Cause{}, func(v *metadata.Version) error {
+			v.ACL = acl
+			return nil
+		})
+		found, lookupErr := s.Lookup(t.Context(), r)
+		if err != nil || lookupErr != nil || !reflect.DeepEqual(v.ACL, acl) || !reflect.DeepEqual(found.ACL, acl) {
+			t.Errorf("ACL %+v, then %+v, %v, %v", v.ACL, found.ACL, err, lookupErr)
+		}
+		var d metadata.ObjectData
+		if all := events(t, s, before); len(all) != 1 || json.Unmarshal(all[0].Data, &d) != nil || len(d.Changed) != 1 || d.Changed[0] != metadata.ChangedACL {
+			t.Errorf("events of a change of the ACL: %+v", all)
+		}
+	}
+	_, err := s.UpdateVersion(t.Context(), r, metadata.Cause{}, func(v *metadata.Version) error {
+		v.ACL = &metadata.ACL{Owner: "ada", Grants: []metadata.Grant{{User: "ada", Permission: "ALL"}}}
+		return nil
+	})
+	wantError(t, "an unknown permission", err, metadata.ErrInvalid)
+}
+
 func testUpdateVersion(t *testing.T, s metadata.Store) {
 	b := newBucket(t, s, metadata.VersioningEnabled)
 	old := newVersion(b.Name, "key")
@@ -303,6 +332,7 @@ func testUpdateVersion(t *testing.T, s metadata.Store) {
 	if v, err := s.Lookup(t.Context(), metadata.Ref{Bucket: b.Name, Key: "key", VersionID: old.ID}); err != nil || v.UserMetadata["camera"] != "x" {
 		t.Errorf("after the change: %+v, %v", v, err)
 	}
+	testACL(t, s, metadata.Ref{Bucket: b.Name, Key: "key", VersionID: old.ID})
 	if got := allVersions(t, s, b.Name); len(got) != 2 || got[0].ID != cur.ID || !got[0].Modified.Equal(cur.Modified) {
 		t.Errorf("versions: %+v", got)
 	}

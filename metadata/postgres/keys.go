@@ -77,7 +77,7 @@ func checkKey(k metadata.AccessKey) error {
 		return metadata.Invalidf("user of access key %q must have 1 to 256 bytes of text", k.ID)
 	}
 	switch k.Role {
-	case metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly:
+	case metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly, metadata.RoleUser:
 		return nil
 	}
 	return metadata.Invalidf("role %q of access key %q is unknown", k.Role, k.ID)

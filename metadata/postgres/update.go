@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,12 +61,12 @@ func (s *Store) updateVersion(ctx context.Context, tx pgx.Tx, r metadata.Ref, by
 	if len(data.Changed) == 0 {
 		return v, nil
 	}
-	v.Tags, v.Lock = wanted.Tags, wanted.Lock
+	v.Tags, v.Lock, v.ACL = wanted.Tags, wanted.Lock, wanted.ACL
 	v = asKept(v)
 	if err := checkVersion(&v); err != nil {
 		return v, err
 	}
-	patch, err := json.Marshal(attrs{Tags: v.Tags, Lock: v.Lock})
+	patch, err := json.Marshal(attrs{Tags: v.Tags, Lock: v.Lock, ACL: v.ACL})
 	if err != nil {
 		return v, err
 	}
@@ -74,7 +75,7 @@ func (s *Store) updateVersion(ctx context.Context, tx pgx.Tx, r metadata.Ref, by
 	for _, table := range []string{"object", "object_history"} {
 		var tag pgconn.CommandTag
 		tag, err = tx.Exec(ctx, `
-			UPDATE `+table+` SET attrs = nullif(coalesce(attrs, '{}') - '{tags,lock}'::text[] || $4, '{}')
+			UPDATE `+table+` SET attrs = nullif(coalesce(attrs, '{}') - '{tags,lock,acl}'::text[] || $4, '{}')
 			 WHERE bucket_id = $1 AND key = $2 AND version_id = $3`, bucketID, v.Key, v.ID, patch)
 		if err != nil {
 			return v, err
@@ -103,6 +104,9 @@ func changed(from, to *metadata.Version) (what []string) {
 	a, b := from.Lock, to.Lock
 	if a.Mode != b.Mode || a.Hold != b.Hold || !a.Until.Equal(b.Until.Truncate(time.Microsecond)) {
 		what = append(what, metadata.ChangedLock)
+	}
+	if !reflect.DeepEqual(from.ACL, to.ACL) {
+		what = append(what, metadata.ChangedACL)
 	}
 	return what
 }

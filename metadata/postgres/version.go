@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +30,7 @@ type attrs struct {
 	ChecksumType string            `json:"sumtype,omitempty"`
 	Sniffed      string            `json:"sniff,omitempty"`
 	Lock         metadata.Lock     `json:"lock,omitzero"` // the schema reads it
+	ACL          *metadata.ACL     `json:"acl,omitempty"`
 
 	Encryption *metadata.Encryption `json:"sse,omitempty"`
 }
@@ -39,7 +41,7 @@ func formatAttrs(v *metadata.Version) ([]byte, error) {
 		Encoding: v.ContentEncoding, Disposition: v.ContentDisposition, Language: v.ContentLanguage,
 		CacheControl: v.CacheControl, Expires: v.Expires, StorageClass: v.StorageClass,
 		Headers: v.Headers, User: v.UserMetadata, Tags: v.Tags,
-		Checksums: v.Checksums, ChecksumType: v.ChecksumType, Sniffed: v.Sniffed, Lock: v.Lock,
+		Checksums: v.Checksums, ChecksumType: v.ChecksumType, Sniffed: v.Sniffed, Lock: v.Lock, ACL: v.ACL,
 		Encryption: v.Encryption,
 	})
 	if err != nil || string(text) == "{}" {
@@ -59,7 +61,8 @@ func parseAttrs(text []byte, v *metadata.Version) error {
 	v.ContentEncoding, v.ContentDisposition, v.ContentLanguage = a.Encoding, a.Disposition, a.Language
 	v.CacheControl, v.Expires, v.StorageClass = a.CacheControl, a.Expires, a.StorageClass
 	v.Headers, v.UserMetadata, v.Tags = a.Headers, a.User, a.Tags
-	v.Checksums, v.ChecksumType, v.Sniffed, v.Lock = a.Checksums, a.ChecksumType, a.Sniffed, a.Lock
+	v.Checksums, v.ChecksumType, v.Sniffed = a.Checksums, a.ChecksumType, a.Sniffed
+	v.Lock, v.ACL = a.Lock, a.ACL
 	v.Encryption = a.Encryption
 	return nil
 }
@@ -156,6 +159,16 @@ func checkVersion(v *metadata.Version) error {
 			return metadata.Invalidf("version holds %q, which is not text", text)
 		}
 	}
+	if v.ACL != nil {
+		if err := v.ACL.Check(); err != nil {
+			return err
+		}
+		for _, g := range append([]metadata.Grant{{User: v.ACL.Owner}}, v.ACL.Grants...) {
+			if !isText(g.User) {
+				return metadata.Invalidf("ACL names %q, which is not text", g.User)
+			}
+		}
+	}
 	for _, m := range []map[string]string{v.Headers, v.UserMetadata, v.Tags, v.Checksums} {
 		for name, value := range m {
 			if !isText(name) || !isText(value) {
@@ -175,6 +188,9 @@ func asKept(v metadata.Version) metadata.Version {
 	v.Headers, v.UserMetadata = maps.Clone(v.Headers), maps.Clone(v.UserMetadata)
 	v.Tags, v.Checksums = maps.Clone(v.Tags), maps.Clone(v.Checksums)
 	v.Lock.Until = v.Lock.Until.UTC().Truncate(time.Microsecond)
+	if v.ACL != nil {
+		v.ACL = &metadata.ACL{Owner: v.ACL.Owner, Grants: slices.Clone(v.ACL.Grants)}
+	}
 	if e := v.Encryption; e != nil {
 		v.Encryption = &metadata.Encryption{Kind: e.Kind, Key: bytes.Clone(e.Key), Stored: e.Stored}
 	}
