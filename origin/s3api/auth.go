@@ -71,34 +71,6 @@ func (c *call) secret(ctx context.Context, accessKey string) (identity, string, 
 	return identity{user: k.User, role: k.Role}, k.Secret, nil
 }
 
-// authorise says whether c.who may do c.op.
-func (c *call) authorise() error {
-	ok := false
-	switch {
-	case metadata.IsSystemBucket(c.bucket):
-		// Nodes put and delete single objects; the bucket itself is nobody's.
-		ok = c.who.node && (c.op.access != write || c.key != "")
-	case c.op.access == signedForm:
-		return nil
-	case c.who.node:
-		ok = c.op.access != write
-	case c.who.role == metadata.RoleAdmin, c.who.role == metadata.RoleReadWrite:
-		ok = true
-	case c.who.role == metadata.RoleReadOnly:
-		ok = c.op.access != write
-	case c.op.access == readObject:
-		b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
-		if err != nil {
-			return err
-		}
-		ok = b.Visibility == metadata.PublicRead
-	}
-	if !ok {
-		return errAccessDenied
-	}
-	return c.expectOwner()
-}
-
 // expectOwner checks x-amz-expected-bucket-owner, by which a client makes sure
 // that a name still means the bucket that it knew.
 func (c *call) expectOwner() error {

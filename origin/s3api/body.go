@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"meridian/internal/checksum"
+	"meridian/internal/sigv4"
 )
 
 // Limits of XML bodies: a thousand keys of a kilobyte, each byte escaped, or
@@ -27,9 +28,6 @@ type body struct {
 
 // openBody prepares the payload; it sends no "100 Continue" yet.
 func (c *call) openBody(limit int64) (*body, error) {
-	if c.auth == nil {
-		return nil, errAccessDenied // nobody writes without credentials
-	}
 	// A copy: net/http looks at the Body of its own request to see whether the
 	// client still waits to be asked for it.
 	r := *c.r
@@ -37,7 +35,11 @@ func (c *call) openBody(limit int64) (*body, error) {
 		r.Body = http.NoBody
 	}
 	r.Body = &stallReader{ReadCloser: r.Body, ctl: c.w.ctl, stall: c.opts.Stall, metrics: c.w.metrics}
-	payload, size, err := c.auth.Body(&r)
+	auth, err := c.bodyAuth()
+	if err != nil {
+		return nil, err
+	}
+	payload, size, err := auth.Body(&r)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +52,22 @@ func (c *call) openBody(limit int64) (*body, error) {
 			with("MaxSizeAllowed", strconv.FormatInt(limit, 10))
 	}
 	return &body{Reader: payload, size: size}, nil
+}
+
+// bodyAuth says how the body is framed and what it must be: by the signature, or
+// as it is where nobody signed.
+func (c *call) bodyAuth() (*sigv4.Auth, error) {
+	if c.auth != nil {
+		return c.auth, nil
+	}
+	if c.unsigned == nil {
+		hash := c.r.Header.Get("X-Amz-Content-Sha256")
+		if hash == sigv4.StreamingPayload || hash == sigv4.StreamingPayloadTrailer {
+			return nil, refuse(errInvalidRequest, "The body is in signed chunks, but the request is not signed.")
+		}
+		c.unsigned = &sigv4.Auth{PayloadHash: hash}
+	}
+	return c.unsigned, nil
 }
 
 func (b *body) Read(p []byte) (int, error) {

@@ -10,13 +10,14 @@ import (
 
 	"meridian/internal/sigv4"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 // maxBuckets is the greatest page of ListBuckets.
 const maxBuckets = 10_000
 
-// listBuckets lists all buckets: every key may use every bucket, but for those
-// of the system.
+// listBuckets lists all buckets but those of the system to whom may use them all
+// by their role, and to others their own.
 func (c *call) listBuckets() error {
 	limit, err := c.limit("max-buckets", maxBuckets, 1)
 	if err != nil {
@@ -31,7 +32,11 @@ func (c *call) listBuckets() error {
 	c.writeOwner(d, "Owner", c.who.user)
 	d.start("Buckets")
 	count, last, more := 0, "", false
-	for b, err := range c.opts.Catalog.Buckets(c.r.Context(), "") {
+	owner := ""
+	if !c.who.byRole() {
+		owner = c.who.user
+	}
+	for b, err := range c.opts.Catalog.Buckets(c.r.Context(), owner) {
 		if err != nil {
 			return err
 		}
@@ -68,21 +73,16 @@ type createBucketRequest struct {
 // createBucket makes a bucket whose home is the region named in the body, or
 // ours.
 func (c *call) createBucket() error {
-	visibility, err := c.bucketACLHeader()
+	config, err := c.newBucketACL()
 	if err != nil {
 		return err
 	}
-	if o := c.header("X-Amz-Object-Ownership"); o != "" && o != "BucketOwnerEnforced" && o != "BucketOwnerPreferred" && o != "ObjectWriter" {
-		return badArgument("x-amz-object-ownership", asUTF8(o), "Invalid x-amz-object-ownership header: %s", asUTF8(o))
+	b := metadata.Bucket{
+		Name: c.bucket, Visibility: metadata.Private, Owner: c.who.user, Config: config, Created: c.opts.Now().UTC(),
 	}
-	b := metadata.Bucket{Name: c.bucket, Owner: c.who.user, Created: c.opts.Now().UTC(), Config: map[string]json.RawMessage{}}
 	if err := c.readCreation(&b); err != nil {
 		return err
 	}
-	if visibility == "" {
-		visibility = metadata.Private
-	}
-	b.Visibility = visibility
 	if err := c.readPlacement(&b); err != nil {
 		return err
 	}
@@ -101,6 +101,34 @@ func (c *call) createBucket() error {
 	c.w.Header().Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// newBucketACL is what the headers of CreateBucket say of ownership and ACL, as
+// the configuration of the bucket to be.
+func (c *call) newBucketACL() (map[string]json.RawMessage, error) {
+	ownership := c.header("X-Amz-Object-Ownership")
+	if ownership != "" && !slices.Contains(ownerships, ownership) {
+		return nil, badArgument("x-amz-object-ownership", asUTF8(ownership), "Invalid x-amz-object-ownership header: %s", asUTF8(ownership))
+	}
+	acl, err := c.aclOfHeaders(c.who.user, c.who.user, false)
+	if err != nil {
+		return nil, err
+	}
+	config := map[string]json.RawMessage{}
+	if acl != nil {
+		if ownership == access.Enforced && givesAway(&access.Bucket{Owner: c.who.user, ACL: acl}) {
+			return nil, errInvalidBucketACLWithOwnership
+		}
+		if config[access.ConfigACL], err = json.Marshal(acl); err != nil {
+			return nil, err
+		}
+	}
+	if ownership != "" {
+		if config[access.ConfigOwnership], err = json.Marshal(ownership); err != nil {
+			return nil, err
+		}
+	}
+	return config, nil
 }
 
 // The headers of CreateBucket by which Meridian is told where copies shall be,
@@ -212,6 +240,7 @@ func (c *call) deleteBucket() error {
 	if err := c.opts.Catalog.DeleteBucket(c.r.Context(), c.bucket); err != nil {
 		return err
 	}
+	c.grants.forget(c.bucket)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -23,6 +23,8 @@ type call struct {
 	op        *operation
 	who       identity
 	auth      *sigv4.Auth // nil where the request is anonymous
+	formTags  bool        // a form brings tags
+	unsigned  *sigv4.Auth // of the body of an anonymous request, once it was asked for
 	requestID string
 	sample    ReadSample // of a node's read
 }
@@ -78,7 +80,7 @@ func (c *call) answer(err error) code {
 	if c.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		f = because(errClientGone, err)
 	}
-	if c.who.anonymous() && c.hides(f.code) {
+	if c.hides(f.code) && !c.mayList() {
 		f = because(errAccessDenied, f)
 		for _, name := range []string{"X-Amz-Delete-Marker", "X-Amz-Version-Id", "Allow", "Last-Modified"} {
 			c.w.Header().Del(name)
@@ -102,8 +104,8 @@ func (c *call) answer(err error) code {
 	return f.code
 }
 
-// hides says whether an anonymous caller must not learn of c: without the
-// permission to list a bucket, S3 tells nobody which keys it has.
+// hides says whether not everybody may learn of k: without the permission to list
+// a bucket, S3 tells nobody which keys it has.
 func (c *call) hides(k code) bool {
 	return k == errNoSuchKey || k == errNoSuchVersion || k == errMethodNotAllowed && c.op != nil
 }

@@ -29,6 +29,7 @@ const (
 	errInvalidBucketState            code = "InvalidBucketState"
 	errInvalidAccessKeyID            code = "InvalidAccessKeyId"
 	errInvalidArgument               code = "InvalidArgument"
+	errInvalidBucketACLWithOwnership code = "InvalidBucketAclWithObjectOwnership"
 	errInvalidBucketName             code = "InvalidBucketName"
 	errInvalidDigest                 code = "InvalidDigest"
 	errInvalidLocationConstraint     code = "InvalidLocationConstraint"
@@ -44,6 +45,7 @@ const (
 	errInvalidURI                    code = "InvalidURI"
 	errKeyTooLong                    code = "KeyTooLongError"
 	errMalformedACL                  code = "MalformedACLError"
+	errMalformedPolicy               code = "MalformedPolicy"
 	errMalformedXML                  code = "MalformedXML"
 	errMalformedTrailer              code = "MalformedTrailerError"
 	errMalformedPOST                 code = "MalformedPOSTRequest"
@@ -78,6 +80,7 @@ const (
 	errServiceUnavailable            code = "ServiceUnavailable"
 	errSignatureDoesNotMatch         code = "SignatureDoesNotMatch"
 	errUnexpectedContent             code = "UnexpectedContent"
+	errUnresolvableEmail             code = "UnresolvableGrantByEmailAddress"
 	errContentSHA256Mismatch         code = "XAmzContentSHA256Mismatch"
 	errClientGone                    code = "ClientGone" // nobody reads it; it is a label of the metrics
 )
@@ -118,6 +121,7 @@ var codeTable = map[code]codeAbout{
 	errInvalidBucketState:            {409, "The request is not valid with the current state of the bucket."},
 	errInvalidAccessKeyID:            {403, "The AWS Access Key Id you provided does not exist in our records."},
 	errInvalidArgument:               {400, "Invalid Argument"},
+	errInvalidBucketACLWithOwnership: {400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"},
 	errInvalidBucketName:             {400, "The specified bucket is not valid."},
 	errInvalidDigest:                 {400, "The Content-MD5 you specified was invalid."},
 	errInvalidLocationConstraint:     {400, "The specified location-constraint is not valid"},
@@ -133,6 +137,7 @@ var codeTable = map[code]codeAbout{
 	errInvalidURI:                    {400, "Couldn't parse the specified URI."},
 	errKeyTooLong:                    {400, "Your key is too long"},
 	errMalformedACL:                  {400, "The XML you provided was not well-formed or did not validate against our published schema"},
+	errMalformedPolicy:               {400, "Policies must be valid JSON and the first byte must be '{'"},
 	errMalformedXML:                  {400, "The XML you provided was not well-formed or did not validate against our published schema"},
 	errMalformedTrailer:              {400, "The request contained trailing data that was not well-formed or did not conform to our published schema."},
 	errMalformedPOST:                 {400, "The body of your POST request is not well-formed multipart/form-data."},
@@ -166,6 +171,7 @@ var codeTable = map[code]codeAbout{
 	errServerSideEncryptionNotFound:  {404, "The server side encryption configuration was not found"},
 	errServiceUnavailable:            {503, "Service is unable to handle request."},
 	errSignatureDoesNotMatch:         {403, "The request signature we calculated does not match the signature you provided. Check your key and signing method."},
+	errUnresolvableEmail:             {400, "The e-mail address you provided does not match any account on record."},
 	errUnexpectedContent:             {400, "This request does not support content"},
 	errContentSHA256Mismatch:         {400, "The provided 'x-amz-content-sha256' header does not match what was computed."},
 	errClientGone:                    {statusClientGone, "The client closed the connection."},

@@ -10,6 +10,7 @@ import (
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
+	"meridian/metadata/access"
 	"meridian/origin"
 )
 
@@ -53,6 +54,9 @@ func (c *call) copySource(ref metadata.Ref) (metadata.Version, error) {
 	if metadata.IsSystemBucket(ref.Bucket) && !c.who.node {
 		return metadata.Version{}, errAccessDenied
 	}
+	if err := c.permitSource(ref); err != nil {
+		return metadata.Version{}, err
+	}
 	v, err := c.opts.Objects.Stat(c.r.Context(), ref)
 	switch {
 	case errors.Is(err, metadata.ErrNoSuchBucket):
@@ -83,6 +87,21 @@ func (c *call) copySource(ref metadata.Ref) (metadata.Version, error) {
 	return v, p.check(&v)
 }
 
+// permitSource says whether the caller may read what is to be copied.
+func (c *call) permitSource(ref metadata.Ref) error {
+	b, err := c.accessTo(ref.Bucket)
+	if errors.Is(err, metadata.ErrNoSuchBucket) {
+		return because(errNoSuchBucket, err).with("BucketName", ref.Bucket)
+	}
+	if err != nil {
+		return err
+	}
+	r := c.request(actionOf("GetObject", ref.VersionID != ""), ref.Key, "")
+	setIfThere(r.Context, "s3:VersionId", ref.VersionID)
+	r.Object = func() (*access.Object, error) { return c.objectOf(ref) }
+	return c.permit(b, r)
+}
+
 // copyObject makes a new version of another one's bytes.
 func (c *call) copyObject() error {
 	if c.r.ContentLength > 0 {
@@ -109,7 +128,7 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
-	if err := c.mayWrite(&bucket); err != nil {
+	if err := c.mayWrite(&bucket, &own); err != nil {
 		return err
 	}
 	if err := c.mayLock(&bucket, own.Lock); err != nil {

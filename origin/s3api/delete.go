@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 // remove deletes one version. That there was none is no error to S3, unless the
@@ -53,14 +54,11 @@ func (c *call) deleteObjects() error {
 	if len(req.Objects) == 0 || len(req.Objects) > maxDelete {
 		return errMalformedXML
 	}
-	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
-		return err
-	}
-	bypass, err := c.mayBypassGovernance()
+	b, err := c.accessTo(c.bucket)
 	if err != nil {
 		return err
 	}
-	results := c.deleteAll(req.Objects, bypass)
+	results := c.deleteAll(b, req.Objects)
 	if err := c.r.Context().Err(); err != nil {
 		return err
 	}
@@ -72,7 +70,7 @@ func (c *call) deleteObjects() error {
 }
 
 // deleteAll removes the targets. Entries for the same key keep their order.
-func (c *call) deleteAll(targets []deleteTarget, bypass bool) []deleteResult {
+func (c *call) deleteAll(b *access.Bucket, targets []deleteTarget) []deleteResult {
 	results := make([]deleteResult, len(targets))
 	byKey := map[string][]int{}
 	var order []string
@@ -89,7 +87,7 @@ func (c *call) deleteAll(targets []deleteTarget, bypass bool) []deleteResult {
 	for _, key := range order {
 		group.Go(func() error {
 			for _, i := range byKey[key] {
-				results[i] = c.deleteOne(&targets[i], bypass)
+				results[i] = c.deleteOne(b, &targets[i])
 				mu.Lock()
 				if results[i].err == nil && results[i].version.Seq.Compare(last.Seq) > 0 {
 					last = results[i].version
@@ -104,11 +102,20 @@ func (c *call) deleteAll(targets []deleteTarget, bypass bool) []deleteResult {
 	return results
 }
 
-func (c *call) deleteOne(t *deleteTarget, bypass bool) deleteResult {
+func (c *call) deleteOne(b *access.Bucket, t *deleteTarget) deleteResult {
 	if t.LastModifiedTime != nil || t.Size != nil {
 		return deleteResult{err: errNotImplemented} // conditions of directory buckets
 	}
 	if err := checkKey(t.Key); err != nil {
+		return deleteResult{err: err}
+	}
+	r := c.request(actionOf("DeleteObject", t.VersionID != ""), t.Key, t.VersionID)
+	setIfThere(r.Context, "s3:VersionId", t.VersionID)
+	if err := c.permit(b, r); err != nil {
+		return deleteResult{err: err}
+	}
+	bypass, err := c.mayBypassGovernance(t.Key)
+	if err != nil {
 		return deleteResult{err: err}
 	}
 	cond := metadata.Cond{By: c.cause(""), BypassGovernance: bypass}

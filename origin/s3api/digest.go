@@ -26,7 +26,11 @@ type digest struct {
 // readDigest reads the headers about the body and refuses malformed ones before
 // a byte of the body is read.
 func (c *call) readDigest() (*digest, error) {
-	d := &digest{auth: c.auth}
+	auth, err := c.bodyAuth()
+	if err != nil {
+		return nil, err
+	}
+	d := &digest{auth: auth}
 	if values := c.r.Header.Values("Content-Md5"); len(values) > 0 {
 		sum, err := base64.StdEncoding.DecodeString(values[0])
 		if err != nil || len(sum) != 16 || len(values) > 1 {

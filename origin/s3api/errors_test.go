@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"meridian/internal/sigv4"
+	"meridian/metadata"
 	"meridian/origin/s3api"
 )
 
@@ -70,7 +71,9 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{400, "InvalidArgument", "PUT", "/bkt/k", body, []string{"x-amz-tagging: =v"}},
 		{501, "NotImplemented", "PUT", "/bkt/k", body, []string{"x-amz-server-side-encryption: AES256"}},
 		{501, "NotImplemented", "PUT", "/bkt/k", body, []string{"x-amz-website-redirect-location: /x"}},
-		{400, "AccessControlListNotSupported", "PUT", "/bkt/k", body, []string{"x-amz-acl: public-read"}},
+		{400, "InvalidArgument", "PUT", "/bkt/k", body, []string{"x-amz-acl: open"}},
+		{400, "InvalidRequest", "PUT", "/bkt/k", body, []string{"x-amz-acl: private", "x-amz-grant-read: id=root"}},
+		{400, "InvalidArgument", "PUT", "/bkt/k", body, []string{"x-amz-grant-read: id=nobody"}},
 		{412, "PreconditionFailed", "PUT", "/full/key", body, []string{"If-None-Match: *"}},
 		{412, "PreconditionFailed", "PUT", "/full/key", body, []string{`If-Match: "aa"`}},
 		{404, "NoSuchKey", "PUT", "/bkt/missing", body, []string{`If-Match: "aa"`}},
@@ -107,8 +110,8 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{404, "NoSuchWebsiteConfiguration", "GET", "/bkt?website", nil, nil},
 		{404, "ObjectLockConfigurationNotFoundError", "GET", "/bkt?object-lock", nil, nil},
 		{404, "NoSuchBucket", "GET", "/missing?policy", nil, nil},
-		{501, "NotImplemented", "PUT", "/bkt?policy", body, nil},
-		{501, "NotImplemented", "DELETE", "/bkt?policy", nil, nil},
+		{501, "NotImplemented", "PUT", "/bkt?website", body, nil},
+		{501, "NotImplemented", "DELETE", "/bkt?website", nil, nil},
 		{501, "NotImplemented", "GET", "/full/key?torrent", nil, nil},
 		{501, "NotImplemented", "POST", "/full/key?select&select-type=2", body, nil},
 		{400, "InvalidRequest", "POST", "/bkt", body, nil}, // a form is signed by its policy
@@ -138,8 +141,8 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 func TestCredentialsThatDoNotHold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.must("PUT", "/bkt", nil, "x-amz-acl: public-read")
-	w.must("PUT", "/bkt/key", []byte("hello"))
+	w.must("PUT", "/bkt", nil)
+	w.must("PUT", "/bkt/key", []byte("hello"), "x-amz-acl: public-read")
 	now := time.Now()
 	hello := sha256Hex([]byte("hello"))
 
@@ -181,7 +184,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	nobody := user{}
-	w.must("PUT", "/open", nil, "x-amz-acl: public-read")
+	w.must("PUT", "/open", nil)
+	w.setVisibility("open", metadata.PublicRead)
 	w.must("PUT", "/closed", nil)
 	w.must("PUT", "/open/key", []byte("hello"))
 	w.must("PUT", "/closed/key", []byte("hello"))
@@ -219,13 +223,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	w.refused(node, 403, "AccessDenied", "DELETE", "/closed/key", nil)
 	w.refused(root, 403, "AccessDenied", "GET", "/closed/key", nil, "x-amz-expected-bucket-owner: somebody")
 
-	same := w.must("GET", "/closed/key?acl", nil).body
-	w.must("PUT", "/closed/key?acl", same)
-	w.must("PUT", "/closed/key?acl", nil, "x-amz-acl: private")
-	w.refused(root, 400, "AccessControlListNotSupported", "PUT", "/open/key?acl", same)
-	w.refused(root, 400, "AccessControlListNotSupported", "PUT", "/closed/key?acl", nil, "x-amz-acl: public-read")
-	w.refused(root, 404, "NoSuchKey", "PUT", "/closed/missing?acl", same)
-	w.must("PUT", "/open?acl", nil, "x-amz-acl: private")
+	w.setVisibility("open", metadata.Private)
 	w.refused(nobody, 403, "AccessDenied", "GET", "/open/key", nil)
 }
 

@@ -88,18 +88,21 @@ func (c *call) mustSum(b *metadata.Bucket, l metadata.Lock, d *digest) error {
 	return err
 }
 
-// mayBypassGovernance says whether the caller asks to go through governance
-// retention, and may. Where the bucket has no object lock the header means
-// nothing.
-func (c *call) mayBypassGovernance() (bool, error) {
+// mayBypassGovernance says whether the caller asks to go through the governance
+// retention of an object, and may. Where the bucket has no object lock the header
+// means nothing.
+func (c *call) mayBypassGovernance(key string) (bool, error) {
 	if !strings.EqualFold(c.header("X-Amz-Bypass-Governance-Retention"), "true") {
 		return false, nil
 	}
-	if c.who.role == metadata.RoleAdmin {
-		return true, nil
+	b, err := c.accessTo(c.bucket)
+	if err == nil {
+		err = c.permit(b, c.request("s3:BypassGovernanceRetention", key, c.query.Get("versionId")))
 	}
-	b, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
-	return err == nil && c.who.role == metadata.RoleReadWrite && b.Owner == c.who.user, err
+	if codeIs(err, errAccessDenied) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // lockBucket is the bucket of a request about the lock of an object, and whether
@@ -172,7 +175,7 @@ func (c *call) putObjectRetention() error {
 	if !locks {
 		return refuse(errInvalidRequest, noBucketLock)
 	}
-	bypass, err := c.mayBypassGovernance()
+	bypass, err := c.mayBypassGovernance(c.key)
 	if err != nil {
 		return err
 	}

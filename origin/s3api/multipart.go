@@ -25,7 +25,7 @@ func (c *call) createUpload() error {
 	if err != nil {
 		return err
 	}
-	if err := c.mayWrite(&bucket); err != nil {
+	if err := c.mayWrite(&bucket, &v); err != nil {
 		return err
 	}
 	if err := c.mayLock(&bucket, v.Lock); err != nil {

@@ -3,7 +3,6 @@ package s3api
 import (
 	"cmp"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -65,7 +64,7 @@ func (c *call) putObject() error {
 	if err != nil {
 		return err
 	}
-	if err := c.mayWrite(&bucket); err != nil {
+	if err := c.mayWrite(&bucket, &v); err != nil {
 		return err
 	}
 	if err := cmp.Or(c.mayLock(&bucket, v.Lock), c.mustSum(&bucket, v.Lock, d)); err != nil {
@@ -98,32 +97,14 @@ func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 	}
 }
 
-// mayWrite refuses what b would not take here, before the bytes come.
-func (c *call) mayWrite(b *metadata.Bucket) error {
+// mayWrite refuses what b would not take here, before the bytes come, and says
+// whose v will be.
+func (c *call) mayWrite(b *metadata.Bucket, v *metadata.Version) error {
 	if !b.MayHold(c.opts.Region) {
 		return refuse(errIllegalLocationConstraint, "The bucket may be kept in %s only: write to the S3 endpoint of such a region.",
 			strings.Join(b.Residency, ", ")).with("Region", c.opts.Region)
 	}
-	return c.checkObjectACL(b)
-}
-
-// checkObjectACL refuses an ACL that the object would not have: an object is as
-// visible as its bucket.
-func (c *call) checkObjectACL(b *metadata.Bucket) error {
-	public := b.Visibility == metadata.PublicRead
-	if c.grants() {
-		return errAccessControlListNotSupported
-	}
-	acl := c.header("X-Amz-Acl")
-	switch {
-	case acl == "", acl == "bucket-owner-full-control":
-		return nil
-	case !slices.Contains(cannedACLs, acl):
-		return badArgument("x-amz-acl", asUTF8(acl), "")
-	case acl == "private" && !public, acl == "public-read" && public:
-		return nil
-	}
-	return errAccessControlListNotSupported
+	return c.setACL(b, v)
 }
 
 // deleteObject removes the current version, or hides it, or removes the version
@@ -142,7 +123,7 @@ func (c *call) deleteObject() error {
 	if err != nil {
 		return err
 	}
-	if cond.BypassGovernance, err = c.mayBypassGovernance(); err != nil {
+	if cond.BypassGovernance, err = c.mayBypassGovernance(c.key); err != nil {
 		return err
 	}
 	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: id}, cond)

@@ -327,7 +327,7 @@ func FuzzXML(f *testing.F) {
 		}
 		var d deleteRequest
 		_ = parseXML(in, "Delete", &d)
-		_, _ = visibilityOf(in, "root")
+		_, _ = readACL(in)
 	})
 }
 

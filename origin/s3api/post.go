@@ -55,9 +55,19 @@ func (c *call) admitForm(f *form) (*postPolicy, error) {
 	if err := c.identifyForm(f); err != nil {
 		return nil, err
 	}
+	if c.key = f.fields["key"]; c.key == "" {
+		return nil, badArgument("key", "", "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
+	}
+	if err := checkKey(c.key); err != nil {
+		return nil, err
+	}
+	c.useForm(f)
 	c.op = &operation{c.op.name, write, c.op.run}
 	if err := c.authorise(); err != nil {
 		return nil, err
+	}
+	if c.who.anonymous() {
+		return &postPolicy{most: -1}, nil
 	}
 	policy, err := parsePolicy(f.fields["policy"])
 	if err != nil {
@@ -71,7 +81,7 @@ func (c *call) admitForm(f *form) (*postPolicy, error) {
 }
 
 // identifyForm verifies the policy's signature and sets c.who. A form without
-// one is anonymous, and nobody writes anonymously.
+// either is anonymous.
 func (c *call) identifyForm(f *form) error {
 	if f.fields["awsaccesskeyid"] != "" || f.fields["signature"] != "" {
 		return refuse(errInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
@@ -84,7 +94,7 @@ func (c *call) identifyForm(f *form) error {
 		}
 	}
 	if found == 0 {
-		return errAccessDenied
+		return nil
 	}
 	for _, name := range needed {
 		if f.fields[name] == "" {
@@ -116,17 +126,22 @@ func (c *call) identifyForm(f *form) error {
 	return nil
 }
 
-// storeForm puts the file as a PUT with the form's fields as headers would.
-func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Version, error) {
-	if c.key = f.fields["key"]; c.key == "" {
-		return metadata.Version{}, badArgument("key", "", "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
-	}
-	if err := checkKey(c.key); err != nil {
-		return metadata.Version{}, err
+// useForm makes the request one whose headers are the form's fields, and what was
+// said of the client.
+func (c *call) useForm(f *form) {
+	h := f.header()
+	for _, name := range []string{"User-Agent", "Referer", "X-Amz-Expected-Bucket-Owner"} {
+		if v := c.r.Header.Values(name); len(v) > 0 && h[name] == nil {
+			h[name] = v
+		}
 	}
 	r := *c.r
-	r.Header = f.header()
-	c.r = &r
+	r.Header = h
+	c.r, c.formTags = &r, f.fields["tagging"] != ""
+}
+
+// storeForm puts the file as a PUT with the form's fields as headers would.
+func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Version, error) {
 	v, err := c.template()
 	if err != nil {
 		return v, err
@@ -148,7 +163,7 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 	if err != nil {
 		return v, err
 	}
-	if err := cmp.Or(c.checkObjectACL(&bucket), c.mayLock(&bucket, v.Lock)); err != nil {
+	if err := cmp.Or(c.setACL(&bucket, &v), c.mayLock(&bucket, v.Lock)); err != nil {
 		return v, err
 	}
 	file := &postFile{Reader: f.file, policy: policy, most: c.opts.MaxObjectSize}

@@ -183,7 +183,7 @@ func TestFormUploadRefused(t *testing.T) {
 		"temporary":          {signedForm(writer, []string{`{"x-amz-security-token":"t"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-security-token", "t"}), 400, "InvalidToken", ""},
 		"malformed":          {signedForm(writer, []string{`["like", "$key", "x"]`}, [2]string{"key", "k"}), 400, "InvalidPolicyDocument", "Invalid Condition"},
 		"version 2":          {formPost{fields: [][2]string{{"key", "x"}, {"AWSAccessKeyId", "ROOTKEY"}, {"policy", "x"}, {"signature", "y"}}, file: []byte("x")}, 400, "InvalidRequest", "AWS4-HMAC-SHA256"},
-		"an ACL of its own":  {signedForm(writer, []string{`{"acl":"public-read"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"acl", "public-read"}), 400, "AccessControlListNotSupported", ""},
+		"an unknown ACL":     {signedForm(writer, []string{`{"acl":"open"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"acl", "open"}), 400, "InvalidArgument", ""},
 		"another checksum":   {signedForm(writer, []string{`["starts-with","$x-amz-checksum-crc32",""]`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-checksum-crc32", "AAAAAA=="}), 400, "BadDigest", ""},
 		"a region elsewhere": {change(func(p *formPost) { p.fields = inCredential(p.fields, "/"+region+"/", "/mars/") }), 400, "AuthorizationHeaderMalformed", "mars"},
 	} {

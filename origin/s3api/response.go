@@ -116,7 +116,11 @@ func (w *response) sendXML(d *document) error {
 }
 
 func (w *response) send(status int, body []byte) error {
-	w.Header().Set("Content-Type", "application/xml")
+	return w.sendAs("application/xml", status, body)
+}
+
+func (w *response) sendAs(contentType string, status int, body []byte) error {
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, err := w.Write(body)

@@ -8,20 +8,21 @@ import (
 	"strings"
 )
 
-// access is what an operation needs to be allowed.
-type access int
+// need is what an operation needs to be allowed.
+type need int
 
 const (
-	readObject access = iota // anonymous, where the bucket is public-read
-	read                     // listings and configuration
+	readObject need = iota // of its bytes or headers: what caches ask for
+	read
 	write
 	signedForm // found out from the body
+	perKey     // by each key that the body names
 )
 
 // operation is one operation of the S3 API.
 type operation struct {
 	name   string // as AWS names it
-	access access
+	access need
 	run    func(*call) error
 }
 

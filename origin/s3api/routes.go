@@ -6,7 +6,7 @@ type routes map[routeKey]*operation
 
 func newRoutes() routes {
 	m := routes{}
-	add := func(s scope, method, selector, name string, a access, run func(*call) error) {
+	add := func(s scope, method, selector, name string, a need, run func(*call) error) {
 		m[routeKey{s, method, selector}] = &operation{name, a, run}
 	}
 
@@ -20,6 +20,16 @@ func newRoutes() routes {
 	add(bucket, "PUT", "versioning", "PutBucketVersioning", write, (*call).putBucketVersioning)
 	add(bucket, "GET", "acl", "GetBucketAcl", read, (*call).getBucketACL)
 	add(bucket, "PUT", "acl", "PutBucketAcl", write, (*call).putBucketACL)
+	add(bucket, "GET", "policy", "GetBucketPolicy", read, (*call).getBucketPolicy)
+	add(bucket, "PUT", "policy", "PutBucketPolicy", write, (*call).putBucketPolicy)
+	add(bucket, "DELETE", "policy", "DeleteBucketPolicy", write, (*call).deleteBucketPolicy)
+	add(bucket, "GET", "policyStatus", "GetBucketPolicyStatus", read, (*call).getBucketPolicyStatus)
+	add(bucket, "GET", "publicAccessBlock", "GetPublicAccessBlock", read, (*call).getPublicAccessBlock)
+	add(bucket, "PUT", "publicAccessBlock", "PutPublicAccessBlock", write, (*call).putPublicAccessBlock)
+	add(bucket, "DELETE", "publicAccessBlock", "DeletePublicAccessBlock", write, (*call).deletePublicAccessBlock)
+	add(bucket, "GET", "ownershipControls", "GetBucketOwnershipControls", read, (*call).getOwnershipControls)
+	add(bucket, "PUT", "ownershipControls", "PutBucketOwnershipControls", write, (*call).putOwnershipControls)
+	add(bucket, "DELETE", "ownershipControls", "DeleteBucketOwnershipControls", write, (*call).deleteOwnershipControls)
 	add(bucket, "GET", "cors", "GetBucketCors", read, (*call).getBucketCORS)
 	add(bucket, "PUT", "cors", "PutBucketCors", write, (*call).putBucketCORS)
 	add(bucket, "DELETE", "cors", "DeleteBucketCors", write, (*call).deleteBucketCORS)
@@ -39,7 +49,7 @@ func newRoutes() routes {
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
 	add(bucket, "GET", "uploads", "ListMultipartUploads", read, (*call).listUploads)
 	add(bucket, "POST", "", "PostObject", signedForm, (*call).postObject)
-	add(bucket, "POST", "delete", "DeleteObjects", write, (*call).deleteObjects)
+	add(bucket, "POST", "delete", "DeleteObjects", perKey, (*call).deleteObjects)
 
 	add(object, "GET", "", "GetObject", readObject, (*call).getObject)
 	add(object, "HEAD", "", "HeadObject", readObject, (*call).getObject)
@@ -70,15 +80,11 @@ func newRoutes() routes {
 // addUnconfigured adds the reads of configurations that a bucket here never
 // has, each with the error by which AWS says so: tools ask for them and expect
 // exactly that. Writing them is refused with NotImplemented.
-func addUnconfigured(add func(s scope, method, selector, name string, a access, run func(*call) error)) {
+func addUnconfigured(add func(s scope, method, selector, name string, a need, run func(*call) error)) {
 	for selector, u := range map[string]struct {
 		name string
 		code code
 	}{
-		"ownershipControls":   {"GetBucketOwnershipControls", errOwnershipControlsNotFound},
-		"policy":              {"GetBucketPolicy", errNoSuchBucketPolicy},
-		"policyStatus":        {"GetBucketPolicyStatus", errNoSuchBucketPolicy},
-		"publicAccessBlock":   {"GetPublicAccessBlock", errNoSuchPublicAccessBlock},
 		"replication":         {"GetBucketReplication", errReplicationNotFound},
 		"website":             {"GetBucketWebsite", errNoSuchWebsite},
 		"analytics":           {"GetBucketAnalyticsConfiguration", errNoSuchConfiguration},

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"iter"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"meridian/internal/hop"
 	"meridian/internal/httpserve"
 	"meridian/metadata"
+	"meridian/metadata/access"
 	"meridian/metadata/lifecycle"
 	"meridian/origin"
 	"meridian/upload"
@@ -94,6 +96,8 @@ type KeyLookup interface {
 	// Key finds a key with its secret; expired and unknown ones are
 	// metadata.ErrNoSuchAccess.
 	Key(ctx context.Context, id string) (metadata.AccessKey, error)
+	// Keys yields all of them: policies and ACLs name their users.
+	Keys(ctx context.Context) iter.Seq2[metadata.AccessKey, error]
 }
 
 // Server is the S3 endpoint of one region.
@@ -104,6 +108,7 @@ type Server struct {
 	cors       *recent[string, *cors.Config]
 	lifecycles *recent[string, *lifecycle.Config]
 	buckets    *recent[string, metadata.Bucket]
+	grants     *recent[string, *access.Bucket]
 	everywhere *recent[string, []string] // the regions that "all" means
 	metrics    *metrics
 }
@@ -133,6 +138,9 @@ func New(o Options) *Server {
 		return readLifecycle(ctx, o.Catalog, name)
 	})
 	s.buckets = newRecent(o.Now, o.Catalog.Bucket)
+	s.grants = newRecent(o.Now, func(ctx context.Context, name string) (*access.Bucket, error) {
+		return readAccess(ctx, o.Catalog, name)
+	})
 	s.everywhere = newRecent(o.Now, func(ctx context.Context, _ string) ([]string, error) { return o.Catalog.KnownRegions(ctx) })
 	return s
 }

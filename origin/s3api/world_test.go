@@ -45,6 +45,8 @@ var (
 	root   = user{"ROOTKEY", "root-secret"}
 	writer = user{"WRITERKEY", "writer-secret"}
 	reader = user{"READERKEY", "reader-secret"}
+	alice  = user{"ALICEKEY", "alice-secret"} // of role user
+	bob    = user{"BOBKEY", "bob-secret"}     // likewise
 	node   = user{hop.NodeAccessKey, clusterSecret}
 )
 
@@ -69,7 +71,7 @@ func newWorld(t *testing.T, change ...func(*s3api.Options)) *world {
 	for _, u := range []struct {
 		user
 		name, role string
-	}{{root, "root", metadata.RoleAdmin}, {writer, "writer", metadata.RoleReadWrite}, {reader, "reader", metadata.RoleReadOnly}} {
+	}{{root, "root", metadata.RoleAdmin}, {writer, "writer", metadata.RoleReadWrite}, {reader, "reader", metadata.RoleReadOnly}, {alice, "alice", metadata.RoleUser}, {bob, "bob", metadata.RoleUser}} {
 		if err := w.catalog.PutKey(ctx, metadata.AccessKey{ID: u.key, Secret: u.secret, User: u.name, Role: u.role}); err != nil {
 			t.Fatal(err)
 		}
@@ -234,6 +236,17 @@ func (w *world) refused(u user, status int, code, method, path string, body []by
 		}
 	}
 	return r
+}
+
+func (w *world) setVisibility(bucket, visibility string) {
+	w.t.Helper()
+	_, err := w.catalog.UpdateBucket(w.t.Context(), bucket, func(b *metadata.Bucket) error {
+		b.Visibility = visibility
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // blobCount is how many blobs the store holds.

@@ -1,0 +1,557 @@
+package s3api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"meridian/internal/sigv4"
+)
+
+// policyOf is a bucket policy of statements without their braces.
+func policyOf(statements ...string) []byte {
+	return []byte(`{"Version":"2012-10-17","Statement":[{` + strings.Join(statements, "},{") + `}]}`)
+}
+
+// allow is a statement that allows users (of which there may be none: everybody)
+// actions on resources below bucket.
+func allow(user, actions string, resources ...string) string {
+	principal := `"*"`
+	if user != "" {
+		principal = `{"AWS":"arn:aws:iam:::user/` + user + `"}`
+	}
+	for i, r := range resources {
+		resources[i] = "arn:aws:s3:::" + r
+	}
+	list, _ := json.Marshal(resources)
+	all, _ := json.Marshal(strings.Fields(actions))
+	return fmt.Sprintf(`"Effect":"Allow","Principal":%s,"Action":%s,"Resource":%s`, principal, all, list)
+}
+
+func deny(user, actions string, resources ...string) string {
+	return strings.Replace(allow(user, actions, resources...), "Allow", "Deny", 1)
+}
+
+// can does a request that must succeed.
+func (w *world) can(u user, method, path string, body []byte, headers ...string) reply {
+	w.t.Helper()
+	r := w.do(u, method, path, body, headers...)
+	if r.status/100 != 2 {
+		w.t.Errorf("%s may not %s %s: %d %s", u.key, method, path, r.status, r.body)
+	}
+	return r
+}
+
+func (w *world) cannot(u user, method, path string, body []byte, headers ...string) {
+	w.t.Helper()
+	w.refused(u, 403, "AccessDenied", method, path, body, headers...)
+}
+
+// A user owns the buckets that they make, and has nothing to do with those of
+// others.
+func TestUsersOwnTheirBuckets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/hers", nil)
+	w.can(bob, "PUT", "/his", nil)
+	w.can(alice, "PUT", "/hers/k", []byte("hello"), "x-amz-tagging: a=b")
+	for _, op := range []struct{ method, path string }{
+		{"GET", "/hers/k"}, {"GET", "/hers/none"}, {"HEAD", "/hers/k"}, {"PUT", "/hers/k"}, {"DELETE", "/hers/k"}, {"GET", "/hers"}, {"HEAD", "/hers"},
+		{"GET", "/hers?versions"}, {"GET", "/hers?uploads"}, {"POST", "/hers/k?uploads"}, {"GET", "/hers?policy"}, {"GET", "/hers?acl"},
+		{"GET", "/hers/k?acl"}, {"GET", "/hers/k?tagging"}, {"PUT", "/hers?versioning"}, {"DELETE", "/hers"},
+	} {
+		w.cannot(bob, op.method, op.path, nil)
+		w.cannot(user{}, op.method, op.path, nil)
+	}
+	w.refused(bob, 409, "BucketAlreadyExists", "PUT", "/hers", nil)
+	w.refused(alice, 409, "BucketAlreadyOwnedByYou", "PUT", "/hers", nil)
+	if list := w.can(alice, "GET", "/", nil).body; !bytes.Contains(list, []byte("hers")) || bytes.Contains(list, []byte("his")) {
+		t.Errorf("alice's buckets: %s", list)
+	}
+	if list := w.must("GET", "/", nil).body; !bytes.Contains(list, []byte("hers")) || !bytes.Contains(list, []byte("his")) {
+		t.Errorf("root's buckets: %s", list)
+	}
+	for _, u := range []user{root, writer, reader} { // by their role
+		w.can(u, "GET", "/hers/k", nil)
+	}
+	w.cannot(reader, "PUT", "/hers/k2", []byte("x"))
+	w.can(alice, "GET", "/hers?list-type=2", nil)
+	w.can(alice, "DELETE", "/hers/k", nil)
+	w.refused(alice, 404, "NoSuchKey", "GET", "/hers/k", nil)
+	w.can(alice, "DELETE", "/hers", nil)
+	w.cannot(user{}, "PUT", "/anew", nil)
+	w.cannot(user{}, "GET", "/", nil)
+}
+
+func TestBucketPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt/in/k", []byte("in"))
+	w.can(alice, "PUT", "/bkt/out/k", []byte("out"))
+	w.refused(alice, 404, "NoSuchBucketPolicy", "GET", "/bkt?policy", nil)
+	w.refused(alice, 404, "NoSuchBucketPolicy", "GET", "/bkt?policyStatus", nil)
+	w.refused(alice, 404, "NoSuchBucket", "PUT", "/none?policy", policyOf(allow("", "s3:GetObject", "none/*")))
+
+	text := policyOf(allow("bob", "s3:GetObject s3:PutObject", "bkt/in/*"), allow("bob", "s3:ListBucket", "bkt")+`,"Condition":{"StringLike":{"s3:prefix":"in/*"}}`,
+		deny("", "s3:*", "bkt/in/secret*"))
+	if r := w.can(alice, "PUT", "/bkt?policy", text); r.status != http.StatusNoContent {
+		t.Errorf("PutBucketPolicy: %d", r.status)
+	}
+	if r := w.can(alice, "GET", "/bkt?policy", nil); !bytes.Equal(r.body, text) || r.header.Get("Content-Type") != "application/json" {
+		t.Errorf("GetBucketPolicy: %s", r.body)
+	}
+	w.can(bob, "GET", "/bkt/in/k", nil)
+	w.can(bob, "HEAD", "/bkt/in/k", nil)
+	w.can(bob, "PUT", "/bkt/in/new", []byte("x"))
+	w.can(bob, "GET", "/bkt?list-type=2&prefix=in/", nil)
+	w.refused(bob, 404, "NoSuchKey", "GET", "/bkt/in/none", nil) // which he could list
+	w.cannot(bob, "GET", "/bkt/out/none", nil)
+	w.cannot(bob, "GET", "/bkt/out/k", nil)
+	w.cannot(bob, "GET", "/bkt?list-type=2&prefix=out/", nil)
+	w.cannot(bob, "GET", "/bkt?list-type=2", nil)
+	w.cannot(bob, "DELETE", "/bkt/in/k", nil)
+	w.cannot(user{}, "GET", "/bkt/in/k", nil)
+	w.cannot(bob, "PUT", "/bkt/in/tagged", []byte("x"), "x-amz-tagging: a=b")
+	w.cannot(bob, "PUT", "/bkt/in/open", []byte("x"), "x-amz-acl: public-read")
+	w.cannot(bob, "GET", "/bkt?policy", nil)
+	// What is denied is denied to whoever is not root, and said so.
+	for _, u := range []user{alice, bob, writer, reader} {
+		r := w.refused(u, 403, "AccessDenied", "GET", "/bkt/in/secret", nil)
+		if m := r.error(t).Message; !strings.Contains(m, `is not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::bkt/in/secret" with an explicit deny in a resource-based policy`) {
+			t.Errorf("denied: %q", m)
+		}
+	}
+	w.can(root, "PUT", "/bkt/in/secret", []byte("x"))
+
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("", "s3:GetObject", "bkt/*"), deny("", "s3:*", "bkt")))
+	w.can(user{}, "GET", "/bkt/out/k", nil)
+	w.cannot(user{}, "PUT", "/bkt/out/k", []byte("x"))
+	w.cannot(alice, "GET", "/bkt", nil)
+	if r := w.can(root, "GET", "/bkt?policyStatus", nil); !bytes.Contains(r.body, []byte("<IsPublic>true</IsPublic>")) {
+		t.Errorf("status: %s", r.body)
+	}
+	w.can(alice, "DELETE", "/bkt?policy", nil) // the owner can always mend it
+	w.cannot(user{}, "GET", "/bkt/out/k", nil)
+	w.can(alice, "GET", "/bkt", nil)
+}
+
+func TestPoliciesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	for text, want := range map[string]string{
+		"nonsense":         "Policies must be valid JSON and the first byte must be '{'",
+		`{"Statement":[]}`: "Could not parse the policy: Statement is empty!",
+		string(policyOf(allow("nobody", "s3:GetObject", "bkt/*"))):                         "Invalid principal in policy",
+		string(policyOf(allow("bob", "s3:Fly", "bkt/*"))):                                  "Policy has invalid action",
+		string(policyOf(allow("bob", "s3:GetObject", "other/*"))):                          "Policy has invalid resource",
+		string(policyOf(allow("bob", "s3:GetObject", "bkt"))):                              "Action does not apply to any resource(s) in statement",
+		string(policyOf(allow("bob", "s3:GetObject", "bkt/*") + `,"Odd":"x"`)):             "Unknown field Odd",
+		string(policyOf(allow("bob", "s3:GetObject", "bkt/"+strings.Repeat("x", 20<<10)))): "Policy exceeds the maximum allowed document size.",
+	} {
+		if e := w.refused(alice, 400, "MalformedPolicy", "PUT", "/bkt?policy", []byte(text)).error(t); e.Message != want {
+			t.Errorf("%.80s: %q, want %q", text, e.Message, want)
+		}
+	}
+	w.refused(alice, 404, "NoSuchBucketPolicy", "GET", "/bkt?policy", nil)
+}
+
+// Conditions see what S3 says of the request.
+func TestPolicyConditions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt/k", []byte("hello"), "x-amz-tagging: class=open")
+	w.can(alice, "PUT", "/bkt/closed", []byte("hello"), "x-amz-tagging: class=closed")
+	version := func() string {
+		w.t.Helper()
+		return url.QueryEscape("null")
+	}()
+	for name, c := range map[string]struct {
+		action, condition   string
+		method, path        string
+		can, cannot, common []string // headers
+	}{
+		"referer": {"s3:GetObject", `{"StringLike":{"aws:Referer":"http://app.test/*"}}`, "GET", "/bkt/k",
+			[]string{"Referer: http://app.test/x"}, []string{"Referer: http://evil.test/"}, nil},
+		"no referer": {"s3:GetObject", `{"StringLike":{"aws:Referer":"http://app.test/*"}}`, "GET", "/bkt/k",
+			[]string{"Referer: http://app.test/x"}, nil, nil},
+		"user agent":    {"s3:GetObject", `{"StringEquals":{"aws:UserAgent":"good"}}`, "GET", "/bkt/k", []string{"User-Agent: good"}, []string{"User-Agent: bad"}, nil},
+		"storage class": {"s3:PutObject", `{"StringEquals":{"s3:x-amz-storage-class":"STANDARD_IA"}}`, "PUT", "/bkt/new", []string{"x-amz-storage-class: STANDARD_IA"}, []string{"x-amz-storage-class: STANDARD"}, nil},
+		"request tags": {"s3:PutObject s3:PutObjectTagging", `{"StringEquals":{"s3:RequestObjectTag/a":"b"},"ForAllValues:StringEquals":{"s3:RequestObjectTagKeys":["a","c"]}}`, "PUT", "/bkt/new",
+			[]string{"x-amz-tagging: a=b&c=d"}, []string{"x-amz-tagging: a=b&e=f"}, nil},
+		"an ACL by name": {"s3:PutObject s3:PutObjectAcl", `{"StringEquals":{"s3:x-amz-acl":"bucket-owner-full-control"}}`, "PUT", "/bkt/new",
+			[]string{"x-amz-acl: bucket-owner-full-control"}, []string{"x-amz-acl: public-read"}, nil},
+		"copy source": {"s3:PutObject s3:GetObject", `{"StringLikeIfExists":{"s3:x-amz-copy-source":"bkt/k"}}`, "PUT", "/bkt/copy",
+			[]string{"x-amz-copy-source: /bkt/k"}, []string{"x-amz-copy-source: /bkt/closed"}, nil},
+	} {
+		action := c.action
+		statement := allow("bob", action, "bkt/*")
+		if strings.Contains(action, "GetObject") && strings.Contains(action, "PutObject") {
+			w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:GetObject", "bkt/*"), allow("bob", "s3:PutObject", "bkt/*")+`,"Condition":`+c.condition))
+		} else {
+			w.can(alice, "PUT", "/bkt?policy", policyOf(statement+`,"Condition":`+c.condition))
+		}
+		var body []byte
+		if c.method == "PUT" && !strings.Contains(name, "copy") {
+			body = []byte("x")
+		}
+		if r := w.do(bob, c.method, c.path, body, c.can...); r.status != 200 {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+		w.cannot(bob, c.method, c.path, body, c.cannot...)
+	}
+	set := func(condition, action string) {
+		t.Helper()
+		w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", action, "bkt/*", "bkt")+`,"Condition":`+condition))
+	}
+	set(`{"StringEquals":{"s3:ExistingObjectTag/class":"open"}}`, "s3:GetObject")
+	w.can(bob, "GET", "/bkt/k", nil)
+	w.cannot(bob, "GET", "/bkt/closed", nil)
+	w.cannot(bob, "GET", "/bkt/none", nil)
+	set(`{"StringEquals":{"s3:VersionId":"`+version+`"}}`, "s3:GetObjectVersion")
+	w.can(bob, "GET", "/bkt/k?versionId="+version, nil)
+	w.cannot(bob, "GET", "/bkt/k", nil)
+	set(`{"NumericLessThanEquals":{"s3:max-keys":"5"}}`, "s3:ListBucket")
+	w.can(bob, "GET", "/bkt?max-keys=5", nil)
+	w.cannot(bob, "GET", "/bkt?max-keys=6", nil)
+	w.cannot(bob, "GET", "/bkt", nil)
+	set(`{"IpAddress":{"aws:SourceIp":["127.0.0.0/8","::1"]}}`, "s3:GetObject")
+	w.can(bob, "GET", "/bkt/k", nil)
+	set(`{"NotIpAddress":{"aws:SourceIp":["127.0.0.0/8","::1"]}}`, "s3:GetObject")
+	w.cannot(bob, "GET", "/bkt/k", nil)
+	set(`{"Bool":{"aws:SecureTransport":"true"}}`, "s3:GetObject")
+	w.cannot(bob, "GET", "/bkt/k", nil)
+	if _, err := w.awsTLS(bob).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("bkt"), Key: aws.String("k")}); err != nil {
+		t.Errorf("over TLS: %v", err)
+	}
+	set(`{"DateGreaterThan":{"aws:CurrentTime":"2100-01-01T00:00:00Z"}}`, "s3:GetObject")
+	w.cannot(bob, "GET", "/bkt/k", nil)
+	set(`{"StringEquals":{"aws:username":"bob","aws:PrincipalType":"User","s3:authType":"REST-HEADER","s3:signatureversion":"AWS4-HMAC-SHA256"}}`, "s3:GetObject")
+	w.can(bob, "GET", "/bkt/k", nil)
+	set(`{"NumericLessThan":{"s3:signatureAge":"60000"}}`, "s3:GetObject")
+	w.cannot(bob, "GET", "/bkt/k", nil)
+	for age, want := range map[time.Duration]int{0: 200, 2 * time.Minute: 403} {
+		r := w.request("GET", "/bkt/k", nil)
+		sigv4.Signer{AccessKey: bob.key, Secret: bob.secret, Region: region}.Presign(r, time.Hour, time.Now().Add(-age))
+		if got := w.send(r); got.status != want {
+			t.Errorf("presigned %v ago: %d %s", age, got.status, got.body)
+		}
+	}
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("", "s3:GetObject s3:PutObject", "bkt/home/${aws:username}/*")))
+	w.can(bob, "PUT", "/bkt/home/bob/k", []byte("x"))
+	w.cannot(bob, "PUT", "/bkt/home/eve/k", []byte("x"))
+	w.cannot(user{}, "GET", "/bkt/home/bob/k", nil)
+}
+
+// Whatever an operation does must be allowed, and everything that it does.
+func TestActionsOfOperations(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/src", nil)
+	w.can(alice, "PUT", "/src/k", []byte("hello"))
+	set := func(bucket string, statements ...string) {
+		t.Helper()
+		w.can(alice, "PUT", "/"+bucket+"?policy", policyOf(statements...))
+	}
+	// Copies read one object and write another.
+	set("bkt", allow("bob", "s3:PutObject", "bkt/*"))
+	w.cannot(bob, "PUT", "/bkt/copy", nil, "x-amz-copy-source: /src/k")
+	set("src", allow("bob", "s3:GetObject", "src/*"))
+	w.can(bob, "PUT", "/bkt/copy", nil, "x-amz-copy-source: /src/k")
+	w.cannot(bob, "PUT", "/bkt/copy", nil, "x-amz-copy-source: /src/k?versionId=null")
+	w.cannot(bob, "PUT", "/src/copy", nil, "x-amz-copy-source: /src/k")
+	// Uploads take PutObject, but for what is about uploads only.
+	begun := w.can(bob, "POST", "/bkt/up?uploads", nil)
+	_, id, _ := strings.Cut(string(begun.body), "<UploadId>")
+	id, _, _ = strings.Cut(id, "<")
+	part := w.can(bob, "PUT", "/bkt/up?partNumber=1&uploadId="+id, []byte("hello"))
+	w.can(bob, "PUT", "/bkt/up?partNumber=2&uploadId="+id, nil, "x-amz-copy-source: /src/k")
+	w.can(alice, "PUT", "/bkt/hers", []byte("x"))
+	w.cannot(bob, "PUT", "/bkt/up?partNumber=2&uploadId="+id, nil, "x-amz-copy-source: /bkt/hers")
+	w.cannot(bob, "GET", "/bkt/up?uploadId="+id, nil)
+	w.cannot(bob, "GET", "/bkt?uploads", nil)
+	w.cannot(bob, "DELETE", "/bkt/up?uploadId="+id, nil)
+	w.can(bob, "POST", "/bkt/up?uploadId="+id, []byte(`<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>`+part.header.Get("ETag")+`</ETag></Part></CompleteMultipartUpload>`))
+	// Of many keys each is asked for.
+	set("bkt", allow("bob", "s3:DeleteObject", "bkt/mine/*"))
+	w.can(alice, "PUT", "/bkt/mine/k", []byte("x"))
+	body := []byte(`<Delete><Object><Key>mine/k</Key></Object><Object><Key>up</Key></Object><Object><Key>mine/v</Key><VersionId>null</VersionId></Object></Delete>`)
+	r := w.can(bob, "POST", "/bkt?delete", body, "Content-MD5: "+md5Of(body))
+	if s := string(r.body); !strings.Contains(s, "<Deleted><Key>mine/k</Key>") || strings.Count(s, "<Code>AccessDenied</Code>") != 2 {
+		t.Errorf("DeleteObjects: %s", s)
+	}
+	w.can(root, "GET", "/bkt/up", nil)
+	// Forms put as well.
+	w.can(alice, "PUT", "/photos", nil)
+	p := signedForm(bob, []string{`["starts-with","$key",""]`}, [2]string{"key", "form"})
+	if r := w.post(p); r.status != 403 {
+		t.Errorf("a form: %d %s", r.status, r.body)
+	}
+	set("photos", allow("bob", "s3:PutObject", "photos/form"))
+	if r := w.post(p); r.status != 204 {
+		t.Errorf("a form: %d %s", r.status, r.body)
+	}
+	// Who may not do one of the things that headers ask for does none.
+	set("bkt", allow("bob", "s3:PutObject", "bkt/*"))
+	for action, header := range map[string]string{"s3:PutObjectTagging": "x-amz-tagging: a=b", "s3:PutObjectAcl": "x-amz-grant-read: id=alice"} {
+		w.cannot(bob, "PUT", "/bkt/k", []byte("x"), header)
+		set("bkt", allow("bob", "s3:PutObject "+action, "bkt/*"))
+		w.can(bob, "PUT", "/bkt/k", []byte("x"), header)
+		set("bkt", allow("bob", "s3:PutObject", "bkt/*"))
+	}
+}
+
+func TestPublicAccessBlock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt/open", []byte("x"), "x-amz-acl: public-read")
+	w.can(alice, "PUT", "/bkt/k", []byte("x"))
+	w.refused(alice, 404, "NoSuchPublicAccessBlockConfiguration", "GET", "/bkt?publicAccessBlock", nil)
+	block := func(which ...string) {
+		t.Helper()
+		body := "<PublicAccessBlockConfiguration>"
+		for _, name := range which {
+			body += "<" + name + ">true</" + name + ">"
+		}
+		w.can(alice, "PUT", "/bkt?publicAccessBlock", []byte(body+"</PublicAccessBlockConfiguration>"))
+	}
+	open := policyOf(allow("", "s3:GetObject", "bkt/*"))
+
+	block("BlockPublicPolicy")
+	w.cannot(alice, "PUT", "/bkt?policy", open)
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:GetObject", "bkt/*")))
+	w.can(bob, "GET", "/bkt/k", nil)
+	block("BlockPublicAcls")
+	w.cannot(alice, "PUT", "/bkt/new", []byte("x"), "x-amz-acl: public-read")
+	w.cannot(alice, "PUT", "/bkt/k?acl", nil, "x-amz-acl: authenticated-read")
+	w.cannot(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read-write")
+	w.can(alice, "PUT", "/bkt/new", []byte("x"), "x-amz-acl: private")
+	w.can(user{}, "GET", "/bkt/open", nil) // what there is stays
+	block("IgnorePublicAcls")
+	w.cannot(user{}, "GET", "/bkt/open", nil)
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read")
+	w.cannot(user{}, "GET", "/bkt", nil)
+	block("RestrictPublicBuckets")
+	w.can(user{}, "GET", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt?policy", open)
+	w.cannot(user{}, "GET", "/bkt/k", nil)
+	w.can(alice, "GET", "/bkt/k", nil)
+	w.can(writer, "GET", "/bkt/k", nil)
+	got := w.can(alice, "GET", "/bkt?publicAccessBlock", nil).body
+	if !bytes.Contains(got, []byte("<RestrictPublicBuckets>true</RestrictPublicBuckets>")) || !bytes.Contains(got, []byte("<BlockPublicAcls>false</BlockPublicAcls>")) {
+		t.Errorf("GetPublicAccessBlock: %s", got)
+	}
+	if r := w.can(alice, "DELETE", "/bkt?publicAccessBlock", nil); r.status != http.StatusNoContent {
+		t.Errorf("DeletePublicAccessBlock: %d", r.status)
+	}
+	w.can(user{}, "GET", "/bkt/k", nil)
+	w.refused(alice, 400, "MalformedXML", "PUT", "/bkt?publicAccessBlock", []byte("<Other/>"))
+	w.cannot(bob, "PUT", "/bkt?publicAccessBlock", []byte("<PublicAccessBlockConfiguration/>"))
+}
+
+func TestOwnershipControls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.refused(alice, 404, "OwnershipControlsNotFoundError", "GET", "/bkt?ownershipControls", nil)
+	set := func(ownership string) []byte {
+		return []byte("<OwnershipControls><Rule><ObjectOwnership>" + ownership + "</ObjectOwnership></Rule></OwnershipControls>")
+	}
+	w.refused(alice, 400, "MalformedXML", "PUT", "/bkt?ownershipControls", set("Mine"))
+	w.refused(alice, 400, "MalformedXML", "PUT", "/bkt?ownershipControls", []byte("<OwnershipControls/>"))
+	w.refused(alice, 404, "NoSuchBucket", "PUT", "/none?ownershipControls", set("ObjectWriter"))
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("", "*", "bkt", "bkt/*")))
+	owner := func(key string) string {
+		t.Helper()
+		r := w.do(bob, "GET", "/bkt/"+key+"?acl", nil)
+		_, id, _ := strings.Cut(string(r.body), "<Owner><ID>")
+		id, _, _ = strings.Cut(id, "<")
+		return id
+	}
+	for ownership, want := range map[string][3]string{ // without an ACL, with full control for the bucket's owner, private; "" is refused
+		"BucketOwnerEnforced":  {"alice", "alice", ""},
+		"BucketOwnerPreferred": {"bob", "alice", "bob"},
+		"ObjectWriter":         {"bob", "bob", "bob"},
+	} {
+		w.can(alice, "PUT", "/bkt?ownershipControls", set(ownership))
+		if r := w.can(alice, "GET", "/bkt?ownershipControls", nil); !bytes.Contains(r.body, []byte(ownership)) {
+			t.Errorf("GetBucketOwnershipControls: %s", r.body)
+		}
+		w.can(bob, "PUT", "/bkt/plain", []byte("x"))
+		w.can(bob, "PUT", "/bkt/full", []byte("x"), "x-amz-acl: bucket-owner-full-control")
+		w.can(bob, "PUT", "/bkt/copy", nil, "x-amz-copy-source: /bkt/full")
+		if want[2] == "" {
+			w.refused(bob, 400, "AccessControlListNotSupported", "PUT", "/bkt/own", []byte("x"), "x-amz-acl: private")
+			w.refused(bob, 400, "AccessControlListNotSupported", "POST", "/bkt/own?uploads", nil, "x-amz-acl: private")
+			w.refused(alice, 400, "AccessControlListNotSupported", "PUT", "/bkt?acl", nil, "x-amz-acl: private")
+			w.refused(alice, 400, "AccessControlListNotSupported", "PUT", "/bkt/plain?acl", nil, "x-amz-acl: private")
+		} else {
+			w.can(bob, "PUT", "/bkt/own", []byte("x"), "x-amz-acl: private")
+			if got := owner("own"); got != want[2] {
+				t.Errorf("%s: a private object is %q's", ownership, got)
+			}
+		}
+		if got := [3]string{owner("plain"), owner("full"), owner("copy")}; got != [3]string{want[0], want[1], want[0]} {
+			t.Errorf("%s: %q", ownership, got)
+		}
+	}
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read")
+	w.refused(alice, 400, "InvalidBucketAclWithObjectOwnership", "PUT", "/bkt?ownershipControls", set("BucketOwnerEnforced"))
+	w.refused(alice, 400, "InvalidBucketAclWithObjectOwnership", "PUT", "/ccc", nil, "x-amz-acl: public-read", "x-amz-object-ownership: BucketOwnerEnforced")
+	w.can(alice, "PUT", "/ccc", nil, "x-amz-object-ownership: BucketOwnerEnforced")
+	w.refused(alice, 400, "AccessControlListNotSupported", "PUT", "/ccc?acl", nil, "x-amz-acl: public-read")
+	w.can(alice, "DELETE", "/bkt?ownershipControls", nil)
+	w.refused(alice, 404, "OwnershipControlsNotFoundError", "GET", "/bkt?ownershipControls", nil)
+}
+
+func TestBucketACL(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil, "x-amz-acl: public-read")
+	w.can(alice, "PUT", "/bkt/k", []byte("x"))
+	w.can(user{}, "GET", "/bkt", nil)
+	w.can(bob, "HEAD", "/bkt", nil)
+	w.cannot(user{}, "GET", "/bkt/k", nil) // which is the object's to say
+	w.cannot(bob, "PUT", "/bkt/k", []byte("x"))
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read-write")
+	w.can(user{}, "PUT", "/bkt/new", []byte("anonymous"))
+	if r := w.can(alice, "GET", "/bkt/new", nil); string(r.body) != "anonymous" {
+		t.Errorf("%q", r.body)
+	}
+	w.can(alice, "PUT", "/photos", nil, "x-amz-acl: public-read-write")
+	if r := w.post(formPost{fields: [][2]string{{"key", "form"}}, file: []byte("x")}); r.status != 204 {
+		t.Errorf("an anonymous form: %d %s", r.status, r.body)
+	}
+	w.can(bob, "DELETE", "/bkt/new", nil)
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: authenticated-read")
+	w.can(bob, "GET", "/bkt", nil)
+	w.cannot(user{}, "GET", "/bkt", nil)
+	for header, can := range map[string][4]bool{ // list, put, read the ACL, set it
+		"x-amz-grant-read: id=bob": {true, false, false, false}, `x-amz-grant-write: id="bob"`: {false, true, false, false},
+		"x-amz-grant-read-acp: id=bob": {false, false, true, false}, "x-amz-grant-write-acp: id=bob": {false, false, false, true},
+		"x-amz-grant-full-control: id=bob, id=alice": {true, true, true, true},
+	} {
+		for i, do := range []func() reply{
+			func() reply { return w.do(bob, "GET", "/bkt", nil) },
+			func() reply { return w.do(bob, "PUT", "/bkt/his", []byte("x")) },
+			func() reply { return w.do(bob, "GET", "/bkt?acl", nil) },
+			func() reply { return w.do(bob, "PUT", "/bkt?acl", nil, "x-amz-acl: private") },
+		} {
+			w.can(alice, "PUT", "/bkt?acl", nil, header)
+			if r := do(); (r.status == 200) != can[i] {
+				t.Errorf("%s: %d: %d %s", header, i, r.status, r.body)
+			}
+		}
+	}
+	c := w.aws(alice)
+	put := func(owner string, grants ...types.Grant) error {
+		_, err := c.PutBucketAcl(t.Context(), &s3.PutBucketAclInput{Bucket: aws.String("bkt"), AccessControlPolicy: &types.AccessControlPolicy{
+			Owner: &types.Owner{ID: aws.String(owner)}, Grants: grants,
+		}})
+		return err
+	}
+	grant := func(g types.Grantee, p types.Permission) types.Grant { return types.Grant{Grantee: &g, Permission: p} }
+	to := func(id string) types.Grantee { return types.Grantee{Type: types.TypeCanonicalUser, ID: aws.String(id)} }
+	all := types.Grantee{Type: types.TypeGroup, URI: aws.String("http://acs.amazonaws.com/groups/global/AllUsers")}
+	if err := put("alice", grant(to("alice"), types.PermissionFullControl), grant(to("bob"), types.PermissionReadAcp), grant(all, types.PermissionRead)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.aws(bob).GetBucketAcl(t.Context(), &s3.GetBucketAclInput{Bucket: aws.String("bkt")})
+	if err != nil || aws.ToString(got.Owner.ID) != "alice" || len(got.Grants) != 3 || aws.ToString(got.Grants[0].Grantee.URI) != aws.ToString(all.URI) ||
+		aws.ToString(got.Grants[2].Grantee.ID) != "bob" || got.Grants[2].Permission != types.PermissionReadAcp {
+		t.Errorf("GetBucketAcl: %+v, %v", got, err)
+	}
+	for want, err := range map[string]error{
+		"InvalidArgument":                 put("alice", grant(to("_foo"), types.PermissionRead)),
+		"AccessDenied":                    put("bob", grant(to("alice"), types.PermissionRead)),
+		"UnresolvableGrantByEmailAddress": put("alice", grant(types.Grantee{Type: types.TypeAmazonCustomerByEmail, EmailAddress: aws.String("nobody@example.com")}, types.PermissionRead)),
+		"MalformedACLError":               put("", grant(to("alice"), types.PermissionRead)),
+		"MalformedACLError: ":             put("alice", grant(to("alice"), "ALL")),
+	} {
+		if err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(want, ": ")) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	w.refused(alice, 400, "MissingSecurityHeader", "PUT", "/bkt?acl", nil)
+	w.refused(alice, 400, "InvalidArgument", "PUT", "/bkt?acl", nil, "x-amz-acl: open")
+	w.refused(alice, 400, "UnexpectedContent", "PUT", "/bkt?acl", []byte("<AccessControlPolicy/>"), "x-amz-acl: private")
+	// Without any grant, also of the owner's own.
+	w.can(alice, "PUT", "/bkt?acl", []byte("<AccessControlPolicy><Owner><ID>alice</ID></Owner><AccessControlList/></AccessControlPolicy>"))
+	w.can(alice, "GET", "/bkt", nil)
+}
+
+func TestObjectACL(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt?versioning", []byte("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"))
+	w.can(alice, "PUT", "/bkt/k", []byte("hello"), "x-amz-acl: public-read")
+	w.can(user{}, "GET", "/bkt/k", nil)
+	w.can(user{}, "HEAD", "/bkt/k", nil)
+	w.cannot(user{}, "GET", "/bkt/k?acl", nil)
+	w.cannot(user{}, "GET", "/bkt", nil)
+	open := w.can(alice, "HEAD", "/bkt/k", nil).header.Get("X-Amz-Version-Id")
+	if open == "" {
+		t.Fatal("no version")
+	}
+	w.can(alice, "PUT", "/bkt/k", []byte("closed")) // the ACL is the version's
+	w.cannot(user{}, "GET", "/bkt/k", nil)
+	w.can(user{}, "GET", "/bkt/k?versionId="+open, nil)
+	w.can(alice, "PUT", "/bkt/k?acl&versionId="+open, nil, "x-amz-acl: private")
+	w.cannot(user{}, "GET", "/bkt/k?versionId="+open, nil)
+	w.can(alice, "PUT", "/bkt/k?acl", nil, "x-amz-grant-read: uri=http://acs.amazonaws.com/groups/global/AuthenticatedUsers")
+	w.can(bob, "GET", "/bkt/k", nil)
+	w.cannot(user{}, "GET", "/bkt/k", nil)
+	same := w.can(alice, "GET", "/bkt/k?acl", nil).body
+	if !bytes.Contains(same, []byte("AuthenticatedUsers")) || !bytes.Contains(same, []byte("<Owner><ID>alice</ID>")) {
+		t.Errorf("ACL: %s", same)
+	}
+	w.can(alice, "PUT", "/bkt/k?acl", same)
+	w.refused(alice, 404, "NoSuchKey", "PUT", "/bkt/none?acl", same)
+	w.refused(alice, 404, "NoSuchKey", "GET", "/bkt/none?acl", nil)
+
+	// Copies and uploads have their own.
+	w.can(alice, "PUT", "/bkt/copy", nil, "x-amz-copy-source: /bkt/k")
+	w.cannot(bob, "GET", "/bkt/copy", nil)
+	w.can(alice, "PUT", "/bkt/copy", nil, "x-amz-copy-source: /bkt/k", "x-amz-acl: public-read")
+	w.can(user{}, "GET", "/bkt/copy", nil)
+	begun := w.can(alice, "POST", "/bkt/up?uploads", nil, "x-amz-acl: public-read")
+	_, id, _ := strings.Cut(string(begun.body), "<UploadId>")
+	id, _, _ = strings.Cut(id, "<")
+	part := w.can(alice, "PUT", "/bkt/up?partNumber=1&uploadId="+id, []byte("hello"))
+	w.can(alice, "POST", "/bkt/up?uploadId="+id, []byte(`<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>`+part.header.Get("ETag")+`</ETag></Part></CompleteMultipartUpload>`))
+	w.can(user{}, "GET", "/bkt/up", nil)
+	w.can(alice, "PUT", "/photos", nil)
+	if r := w.post(signedForm(alice, []string{`{"acl":"public-read"}`, `["starts-with","$key",""]`}, [2]string{"key", "form"}, [2]string{"acl", "public-read"})); r.status != 204 {
+		t.Errorf("form: %d %s", r.status, r.body)
+	}
+	w.can(user{}, "GET", "/photos/form", nil)
+
+	// What another writes into the bucket is theirs.
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read-write")
+	w.can(bob, "PUT", "/bkt/his", []byte("x"))
+	w.can(bob, "GET", "/bkt/his", nil)
+	w.can(bob, "GET", "/bkt/his?acl", nil)
+	w.cannot(alice, "GET", "/bkt/his", nil)
+	w.cannot(alice, "GET", "/bkt/his?acl", nil)
+	w.can(writer, "GET", "/bkt/his", nil)
+	w.can(bob, "PUT", "/bkt/shared", []byte("x"), "x-amz-acl: bucket-owner-read")
+	w.can(alice, "GET", "/bkt/shared", nil)
+	w.cannot(alice, "GET", "/bkt/shared?acl", nil)
+	w.can(bob, "PUT", "/bkt/shared?acl", nil, "x-amz-acl: bucket-owner-full-control")
+	w.can(alice, "GET", "/bkt/shared?acl", nil)
+	w.can(alice, "DELETE", "/bkt/his", nil)
+}

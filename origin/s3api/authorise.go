@@ -1,0 +1,215 @@
+package s3api
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"meridian/internal/iam"
+	"meridian/metadata"
+	"meridian/metadata/access"
+)
+
+// authorise says whether c.who may do c.op.
+func (c *call) authorise() error {
+	ok, reads := true, c.op.access == read || c.op.access == readObject
+	switch {
+	case metadata.IsSystemBucket(c.bucket):
+		// Nodes put and delete single objects; the bucket itself is nobody's.
+		ok = c.who.node && (reads || c.op.access == write && c.key != "")
+	case c.who.node:
+		ok = reads
+	case c.op.access == signedForm, c.op.access == perKey: // later
+	default:
+		if err := c.permitOperation(); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		return errAccessDenied
+	}
+	return c.expectOwner()
+}
+
+// permitOperation asks the bucket for all that the operation does.
+func (c *call) permitOperation() error {
+	b, err := c.subject()
+	if err != nil {
+		return err
+	}
+	versioned := c.query.Has("versionId")
+	if err := c.permit(b, c.request(actionOf(c.op.name, versioned), c.key, c.query.Get("versionId"))); err != nil {
+		return err
+	}
+	for _, action := range c.alsoDoes() {
+		r := c.request(action, c.key, "")
+		r.Creates = true
+		if err := c.permit(b, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subject is the bucket that decides about c.op. Who makes a bucket, or lists
+// theirs, is treated as its owner would be.
+func (c *call) subject() (*access.Bucket, error) {
+	if c.bucket == "" || c.op.name == "CreateBucket" {
+		if c.who.anonymous() {
+			return nil, errAccessDenied
+		}
+		return &access.Bucket{Name: c.bucket, Owner: c.who.user}, nil
+	}
+	return c.accessTo(c.bucket)
+}
+
+// accessTo is what counts of a bucket. To those whom their role lets in, what is
+// newly forbidden may be allowed for recentTTL still; nobody else is let in by
+// what was true a moment ago.
+func (c *call) accessTo(bucket string) (*access.Bucket, error) {
+	ctx := c.r.Context()
+	if c.who.byRole() {
+		return c.grants.get(ctx, bucket)
+	}
+	return readAccess(ctx, c.opts.Catalog, bucket)
+}
+
+func readAccess(ctx context.Context, catalog Catalog, bucket string) (*access.Bucket, error) {
+	b, err := catalog.Bucket(ctx, bucket)
+	if err != nil {
+		return nil, err
+	}
+	return access.Of(&b)
+}
+
+// byRole says whether the caller may use every bucket.
+func (i identity) byRole() bool {
+	return i.role == metadata.RoleAdmin || i.role == metadata.RoleReadWrite || i.role == metadata.RoleReadOnly
+}
+
+func (i identity) caller() *access.Caller { return &access.Caller{User: i.user, Role: i.role} }
+
+// request is the question whether c.who may do an action to the bucket, or to a
+// version of an object in it.
+func (c *call) request(action, key, version string) *access.Request {
+	return &access.Request{Action: action, Key: key, Context: c.conditions(), Object: func() (*access.Object, error) {
+		return c.objectOf(metadata.Ref{Bucket: c.bucket, Key: key, VersionID: version})
+	}}
+}
+
+// objectOf is what counts of an object, nil if there is none.
+func (c *call) objectOf(r metadata.Ref) (*access.Object, error) {
+	v, err := c.opts.Catalog.Lookup(c.r.Context(), r)
+	switch {
+	case errors.Is(err, metadata.ErrNoSuchKey), errors.Is(err, metadata.ErrNoSuchVersion), errors.Is(err, metadata.ErrDeleteMarker):
+		return nil, nil //nolint:nilnil // as documented
+	case err != nil:
+		return nil, err
+	}
+	return &access.Object{ACL: v.ACL, Tags: v.Tags}, nil
+}
+
+// permit refuses what b does not allow. Of nodes authorise has said all.
+func (c *call) permit(b *access.Bucket, r *access.Request) error {
+	if c.who.node {
+		return nil
+	}
+	verdict, err := b.Decide(c.who.caller(), r)
+	if err != nil {
+		return err
+	}
+	by := "a resource-based policy"
+	switch verdict {
+	case access.Allowed:
+		return nil
+	case access.DeniedByCaller:
+		by = "an identity-based policy"
+	case access.DeniedByBucket:
+		if c.who.anonymous() {
+			return errAccessDenied
+		}
+	default:
+		return errAccessDenied
+	}
+	resource := iam.BucketARN(b.Name)
+	if r.Key != "" {
+		resource = iam.ObjectARN(b.Name, r.Key)
+	}
+	return refuse(errAccessDenied, "User: %s is not authorized to perform: %s on resource: %q with an explicit deny in %s",
+		c.who.user, r.Action, resource, by)
+}
+
+// mayList says whether the caller may learn which keys the bucket has, that of
+// the request among them.
+func (c *call) mayList() bool {
+	b, err := c.accessTo(c.bucket)
+	if err != nil {
+		return false
+	}
+	r := c.request("s3:ListBucket", "", "")
+	r.Context.Set("s3:prefix", c.key)
+	return c.permit(b, r) == nil
+}
+
+// actionsOf are the actions of the operations whose names say another.
+var actionsOf = map[string]string{
+	"ListBuckets": "ListAllMyBuckets", "HeadBucket": "ListBucket", "ListObjects": "ListBucket", "ListObjectsV2": "ListBucket",
+	"ListObjectVersions": "ListBucketVersions", "ListMultipartUploads": "ListBucketMultipartUploads", "ListParts": "ListMultipartUploadParts",
+	"HeadObject": "GetObject", "CreateMultipartUpload": "PutObject", "UploadPart": "PutObject", "CompleteMultipartUpload": "PutObject",
+	"PostObject": "PutObject", "GetBucketCors": "GetBucketCORS", "PutBucketCors": "PutBucketCORS", "DeleteBucketCors": "PutBucketCORS",
+	"DeleteBucketTagging": "PutBucketTagging", "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
+	"GetPublicAccessBlock": "GetBucketPublicAccessBlock", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+	"DeletePublicAccessBlock": "PutBucketPublicAccessBlock", "GetBucketEncryption": "GetEncryptionConfiguration",
+	"PutBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketEncryption": "PutEncryptionConfiguration",
+	"GetBucketLifecycleConfiguration": "GetLifecycleConfiguration", "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+	"DeleteBucketLifecycle": "PutLifecycleConfiguration", "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+	"PutObjectLockConfiguration": "PutBucketObjectLockConfiguration", "GetBucketReplication": "GetReplicationConfiguration",
+	"GetBucketNotificationConfiguration": "GetBucketNotification", "PutBucketNotificationConfiguration": "PutBucketNotification",
+	"GetBucketAccelerateConfiguration": "GetAccelerateConfiguration", "GetBucketAnalyticsConfiguration": "GetAnalyticsConfiguration",
+	"GetBucketIntelligentTieringConfiguration": "GetIntelligentTieringConfiguration",
+	"GetBucketInventoryConfiguration":          "GetInventoryConfiguration", "GetBucketMetricsConfiguration": "GetMetricsConfiguration",
+}
+
+// ofVersions are the actions that have a sibling for versions named by ID.
+var ofVersions = []string{"GetObject", "DeleteObject", "PutObject"}
+
+// actionOf is the action that an operation takes.
+func actionOf(operation string, versioned bool) string {
+	action := actionsOf[operation]
+	if action == "" {
+		action = operation
+	}
+	if versioned {
+		for _, kind := range ofVersions {
+			switch what, ok := strings.CutPrefix(action, kind); {
+			case !ok, kind == "PutObject" && what == "":
+			case what == "", what == "Acl", what == "Tagging", what == "Attributes":
+				return "s3:" + kind + "Version" + what
+			}
+		}
+	}
+	return "s3:" + action
+}
+
+// alsoDoes are the actions that the headers of a new object take.
+func (c *call) alsoDoes() (actions []string) {
+	switch c.op.name {
+	case "PutObject", "PostObject", "CreateMultipartUpload":
+	default:
+		return nil
+	}
+	for _, x := range []struct {
+		action string
+		is     bool
+	}{
+		{"s3:PutObjectTagging", c.header("X-Amz-Tagging") != "" || c.formTags},
+		{"s3:PutObjectAcl", c.header("X-Amz-Acl") != "" || c.hasGrants()},
+		{"s3:PutObjectRetention", c.header("X-Amz-Object-Lock-Mode") != "" || c.header("X-Amz-Object-Lock-Retain-Until-Date") != ""},
+		{"s3:PutObjectLegalHold", c.header("X-Amz-Object-Lock-Legal-Hold") != ""},
+	} {
+		if x.is {
+			actions = append(actions, x.action)
+		}
+	}
+	return actions
+}

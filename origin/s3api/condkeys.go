@@ -1,0 +1,113 @@
+package s3api
+
+import (
+	"crypto/tls"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"meridian/internal/iam"
+)
+
+// headerKeys are the headers whose values are condition keys of their names.
+var headerKeys = []string{
+	"x-amz-acl", "x-amz-content-sha256", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp",
+	"x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-object-ownership",
+	"x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
+	"x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location",
+	"if-match", "if-none-match",
+}
+
+// lockKeys are those whose keys are called otherwise.
+var lockKeys = map[string]string{
+	"s3:object-lock-mode": "x-amz-object-lock-mode", "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
+	"s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+}
+
+// conditions are the condition keys of the request.
+//
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
+func (c *call) conditions() iam.Context {
+	k := iam.Context{}
+	now := c.opts.Now()
+	k.Times(now)
+	c.setCaller(k, now)
+	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
+	if err != nil {
+		address = c.r.RemoteAddr
+	}
+	k.Set("aws:SourceIp", address)
+	k.Set("aws:SecureTransport", strconv.FormatBool(c.r.TLS != nil))
+	if c.r.TLS != nil {
+		k.Set("s3:TlsVersion", strings.TrimPrefix(tls.VersionName(c.r.TLS.Version), "TLS "))
+	}
+	k.Set("aws:RequestedRegion", c.opts.Region)
+	setIfThere(k, "aws:Referer", c.r.Header.Get("Referer"))
+	setIfThere(k, "aws:UserAgent", c.r.Header.Get("User-Agent"))
+	for _, name := range []string{"prefix", "delimiter", "max-keys"} {
+		if c.query.Has(name) && c.key == "" {
+			k.Set("s3:"+name, c.query.Get(name))
+		}
+	}
+	setIfThere(k, "s3:VersionId", c.query.Get("versionId"))
+	for _, name := range headerKeys {
+		setIfThere(k, "s3:"+name, c.header(name))
+	}
+	for key, name := range lockKeys {
+		setIfThere(k, key, c.header(name))
+	}
+	if until, err := time.Parse(time.RFC3339, c.header("X-Amz-Object-Lock-Retain-Until-Date")); err == nil {
+		k.Set("s3:object-lock-remaining-retention-days", strconv.Itoa(int(until.Sub(now)/(24*time.Hour))))
+	}
+	if source, err := url.PathUnescape(c.header("X-Amz-Copy-Source")); err == nil {
+		setIfThere(k, "s3:x-amz-copy-source", strings.TrimPrefix(source, "/"))
+	}
+	if tags, err := parseTagging(c.header("X-Amz-Tagging")); err == nil {
+		setRequestTags(k, tags)
+	}
+	return k
+}
+
+// setRequestTags sets the keys of the tags that a request brings.
+func setRequestTags(k iam.Context, tags map[string]string) {
+	var names []string
+	for name, value := range tags {
+		k.Set("s3:RequestObjectTag/"+name, value)
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	k.Set("s3:RequestObjectTagKeys", names...)
+}
+
+func setIfThere(k iam.Context, key, value string) {
+	if value != "" {
+		k.Set(key, value)
+	}
+}
+
+// setCaller sets the keys of who asks, and how that was proved.
+func (c *call) setCaller(k iam.Context, now time.Time) {
+	if c.who.anonymous() {
+		k.Set("aws:PrincipalType", "Anonymous")
+		k.Set("aws:userid", "anonymous")
+		return
+	}
+	k.Set("aws:PrincipalType", "User")
+	k.Set("aws:userid", c.who.user)
+	k.Set("aws:username", c.who.user)
+	k.Set("aws:PrincipalArn", iam.UserARN(c.who.user))
+	k.Set("aws:PrincipalAccount", iam.Account)
+	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
+	switch {
+	case c.auth == nil:
+		k.Set("s3:authType", "POST")
+	case c.auth.Presigned:
+		k.Set("s3:authType", "REST-QUERY-STRING")
+		k.Set("s3:signatureAge", strconv.FormatInt(now.Sub(c.auth.Time).Milliseconds(), 10))
+	default:
+		k.Set("s3:authType", "REST-HEADER")
+	}
+}
