@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
 	"meridian/internal/h1"
-	"meridian/metadata"
 	"meridian/metadata/tally"
 )
 
@@ -20,19 +20,30 @@ import (
 // served as it is, and whose bytes are all there. It has no answer to all else.
 type hot struct {
 	n     *Node
+	heads cache.Identifier // nil: it has no answers
 	table *renderings
+	cells cells
 }
 
 var _ h1.Handler = (*hot)(nil)
 
 // Hot is the node's h1.Handler.
 func (n *Node) Hot() h1.Handler {
-	return &hot{n: n, table: newRenderings(n.cfg.Cache.Stats().Capacity)}
+	heads, _ := n.cfg.Cache.(cache.Identifier)
+	return &hot{n: n, heads: heads, table: newRenderings(n.cfg.Cache.Stats().Capacity)}
 }
 
-// hotSlices is how many slices of a body one client may keep from being freed.
-// Longer ones go slice by slice, which ServeHTTP does.
-const hotSlices = 4
+// hotSlices is how many slices of a body one client may keep from being freed, as
+// in source.
+const hotSlices = 2
+
+// long is what an answer is made from whose body goes out a few slices at a time.
+type long struct {
+	*rendering
+
+	next   int64 // byte of the body that comes next
+	sample tally.Sample
+}
 
 // Answer implements h1.Handler.
 func (h *hot) Answer(r *h1.Request, a *h1.Answer) bool {
@@ -50,7 +61,7 @@ func (h *hot) Answer(r *h1.Request, a *h1.Answer) bool {
 func (h *hot) answer(r *h1.Request, a *h1.Answer) bool {
 	n := h.n
 	v := n.view.Load()
-	if v == nil || len(v.zoneHosts) > 0 && v.zoneHosts[pull.HostOf(string(r.Host))] != nil {
+	if v == nil || h.heads == nil || len(v.zoneHosts) > 0 && v.zoneHosts[pull.HostOf(string(r.Host))] != nil {
 		return false // what a name of a pull zone has below it is no object
 	}
 	e, fresh := h.find(v, r)
@@ -59,24 +70,23 @@ func (h *hot) answer(r *h1.Request, a *h1.Answer) bool {
 	}
 	// The cache is asked each time: it alone knows of purges, and what stays in
 	// it depends on what is asked for.
-	held, err := n.cfg.Cache.Get(context.Background(), cache.Key{Class: cache.Head, Name: e.name})
+	held, id, err := h.heads.Identify(context.Background(), cache.Key{Class: cache.Head, Name: e.name})
 	if err != nil {
 		return false
 	}
-	body, same := e.bodyOf(held)
-	if !same {
+	if id != e.id {
 		if fresh {
 			return false // changed just now
 		}
-		if e = h.render(v, r); e == nil {
-			return false
-		}
-		if body, same = e.bodyOf(held); !same {
+		if e = h.render(v, r); e == nil || id != e.id {
 			return false
 		}
 	}
-	now := n.now()
-	if httpcache.Decide(&e.head, now, n.lease.held()) != httpcache.Serve {
+	now := r.Now
+	if n.ownTime {
+		now = n.now()
+	}
+	if httpcache.Decide(&e.head, now, n.lease.heldAt(now)) != httpcache.Serve {
 		return false
 	}
 	status, start, length := e.pick(r)
@@ -85,10 +95,11 @@ func (h *hot) answer(r *h1.Request, a *h1.Answer) bool {
 	default:
 		return false
 	}
-	if !r.Head && status != http.StatusNotModified && length > 0 && !h.addBody(e, body, start, length, a) {
+	a.Entry = e
+	if !r.Head && status != http.StatusNotModified && length > 0 && !h.addBody(e, held[e.bodyAt:], start, length, a) {
 		return false
 	}
-	a.Status, a.Entry = status, e
+	a.Status = status
 	e.appendHead(a, r.ID, now, start, length)
 	return true
 }
@@ -109,55 +120,107 @@ func (h *hot) find(v *view, r *h1.Request) (e *rendering, fresh bool) {
 	return e, false
 }
 
-// addBody adds length bytes of the body from start on; false if they are not all
-// there.
+// addBody adds length bytes of the body from start on, or the first slices of
+// them; false if they are not there.
 func (h *hot) addBody(e *rendering, inline []byte, start, length int64, a *h1.Answer) bool {
 	if e.head.Inline {
 		return a.Add(inline[start : start+length])
 	}
-	first, last := start/cache.SliceSize, (start+length-1)/cache.SliceSize
-	if last-first >= hotSlices {
+	// What slow clients keep alive is bounded for all of them together.
+	first, end := start/cache.SliceSize, start+length
+	slices := min((end-1)/cache.SliceSize-first+1, hotSlices)
+	if !h.n.pins.TryAcquire(slices * cache.SliceSize) {
 		return false
 	}
-	// What slow clients keep alive is bounded for all of them together, as it is
-	// in source.
-	pinned := (last - first + 1) * cache.SliceSize
-	if !h.n.pins.TryAcquire(pinned) {
+	next := h.addSlices(e, start, end, a)
+	if next < min((first+slices)*cache.SliceSize, end) {
+		h.n.pins.Release(slices * cache.SliceSize)
 		return false
 	}
-	if !h.addSlices(e, first, last, start, length, a) {
-		h.n.pins.Release(pinned)
-		return false
+	a.Pinned = slices * cache.SliceSize
+	if a.Rest = end - next; a.Rest > 0 {
+		a.Entry = &long{rendering: e, next: next}
 	}
-	a.Pinned = pinned
 	return true
 }
 
-func (h *hot) addSlices(e *rendering, first, last, start, length int64, a *h1.Answer) bool {
-	for i := first; i <= last; i++ {
-		b := h.n.cachedSlice(context.Background(), e.object, &e.head, i)
-		if b == nil {
-			return false
+// addSlices adds what the cache holds of the body between two bytes, up to
+// hotSlices slices, and returns where that ends.
+func (h *hot) addSlices(e *rendering, from, end int64, a *h1.Answer) (next int64) {
+	for from < end && a.Pieces() < hotSlices {
+		index := from / cache.SliceSize
+		b := h.n.cachedSlice(context.Background(), e.object, &e.head, index)
+		base := index * cache.SliceSize
+		if b == nil || !a.Add(b[from-base:min(int64(len(b)), end-base)]) {
+			break
 		}
-		base := i * cache.SliceSize
-		if !a.Add(b[max(0, start-base):min(int64(len(b)), start+length-base)]) {
-			return false
-		}
+		from = min(base+int64(len(b)), end)
 	}
+	return from
+}
+
+// More implements h1.Handler.
+func (h *hot) More(a *h1.Answer) bool {
+	l := a.Entry.(*long)
+	next := h.addSlices(l.rendering, l.next, l.next+a.Rest, a)
+	if next == l.next {
+		return false
+	}
+	a.Rest -= next - l.next
+	l.next = next
 	return true
 }
+
+// Finish implements h1.Handler: it fetches what is missing, as ServeHTTP does.
+func (h *hot) Finish(r *h1.Request, a *h1.Answer, w h1.Writer) error {
+	n, l := h.n, a.Entry.(*long)
+	n.pins.Release(a.Pinned) // source takes its own
+	a.Pinned = 0
+	x := &exchange{n: n, w: &written{Writer: w}, r: &http.Request{Method: http.MethodGet}, start: r.Start, object: l.object}
+	src := x.source(&found{head: &l.head})
+	ctx, stop := context.WithCancel(context.Background())
+	defer src.close()
+	defer stop()
+	out := x.writer()
+	err := src.write(ctx, out, l.next, a.Rest)
+	out.done()
+	l.sample = x.sample
+	a.Sent += x.sample.Bytes
+	if err != nil && !errors.Is(err, errClientGone) {
+		n.log.Warn("answer cut short", "bucket", l.object.Bucket, "key", l.object.Key, "err", err)
+	}
+	return err
+}
+
+// written is a ResponseWriter for what follows a header that is out.
+type written struct{ h1.Writer }
+
+func (*written) Header() http.Header { return http.Header{} }
+func (*written) WriteHeader(int)     {}
 
 // Done implements h1.Handler.
 func (h *hot) Done(r *h1.Request, a *h1.Answer) {
-	n, e := h.n, a.Entry.(*rendering)
-	s := tally.Sample{
-		Bucket: e.object.Bucket, Key: e.object.Key, Class: e.class, Result: tally.Hit, Bytes: a.Sent, HitBytes: a.Sent,
-		FirstByte: a.First.Sub(r.Start), View: e.class != metadata.ClassOther && !r.Head && a.Status != http.StatusNotModified && a.FromStart,
+	n := h.n
+	s := tally.Sample{Result: tally.Hit, Bytes: a.Sent, HitBytes: a.Sent, FirstByte: a.First.Sub(r.Start)}
+	e, ok := a.Entry.(*rendering)
+	if !ok {
+		l := a.Entry.(*long)
+		e = l.rendering
+		s.Result, s.Depth = l.sample.Result, l.sample.Depth
+		s.HitBytes -= l.sample.Bytes - l.sample.HitBytes
 	}
-	n.tally.Add(a.First, &s)
-	e.requests.Inc()
-	e.bytes.Add(float64(a.Sent))
-	n.metrics.latency[tally.Hit].Observe(s.FirstByte.Seconds())
+	e.cell.Add(r.Worker, a.First, &s)
+	if e.views != nil && !r.Head && a.Status != http.StatusNotModified && a.FromStart {
+		e.views.Add()
+	}
+	if s.Result == tally.Hit {
+		e.requests.Inc()
+		e.bytes.Add(float64(a.Sent))
+		n.metrics.latency[tally.Hit].Observe(s.FirstByte.Seconds())
+	} else {
+		s.Bucket, s.Class = e.object.Bucket, e.class
+		n.metrics.count(&s)
+	}
 	n.pins.Release(a.Pinned)
 	n.gate.leave()
 }
@@ -210,17 +273,14 @@ func conditions(r *h1.Request) http.Header {
 // from one to the next.
 func (e *rendering) appendHead(a *h1.Answer, id []byte, now time.Time, start, length int64) {
 	b := a.Head
-	fields := e.fields
 	switch a.Status {
 	case http.StatusOK:
-		b = append(b, "HTTP/1.1 200 OK\r\n"...)
+		b = append(append(b, "HTTP/1.1 200 OK\r\n"...), e.fields...)
 	case http.StatusPartialContent:
-		b = append(b, "HTTP/1.1 206 Partial Content\r\n"...)
+		b = append(append(b, "HTTP/1.1 206 Partial Content\r\n"...), e.fields...)
 	default:
-		b = append(b, "HTTP/1.1 304 Not Modified\r\n"...)
-		fields = e.bare
+		b = e.appendBare(append(b, "HTTP/1.1 304 Not Modified\r\n"...))
 	}
-	b = append(b, fields...)
 	if !e.dated {
 		b = append(now.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...)
 	}
@@ -246,17 +306,12 @@ func (e *rendering) appendHead(a *h1.Answer, id []byte, now time.Time, start, le
 	a.Head, a.Cache, a.FromStart = b, b[from:to:to], start == 0
 }
 
-// bodyOf returns the body inside of an encoded head, if it is that which was
-// rendered. All but the body is compared: nothing of what was kept of it can be
-// out of date then.
-func (e *rendering) bodyOf(held []byte) (body []byte, same bool) {
-	k := len(e.encoded)
-	want := k
-	if e.head.Inline {
-		want += int(e.head.Size)
+// appendBare writes the fields of an answer without a body.
+func (e *rendering) appendBare(b []byte) []byte {
+	for line := range bytes.Lines(e.fields) {
+		if !bytes.HasPrefix(line, []byte("Content-Type:")) && !bytes.HasPrefix(line, []byte("Content-Encoding:")) {
+			b = append(b, line...)
+		}
 	}
-	if len(held) != want || !bytes.Equal(held[:k], e.encoded) {
-		return nil, false
-	}
-	return held[k:], true
+	return b
 }

@@ -615,7 +615,7 @@ func newCertificate(t testing.TB) (certFile, keyFile string) {
 // BenchmarkHotPath answers small hits over a socket, with a line for each.
 func BenchmarkHotPath(b *testing.B) {
 	_, n := hotWorld(b)
-	lines := slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // it costs what a line costs
+	lines := httpserve.NewLines(io.Discard, false)
 	f := serveNode(b, n.node, true, func(o *httpserve.Options) { o.HotLines = lines })
 	c := f.dial()
 	r := bufio.NewReader(c)

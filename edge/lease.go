@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"meridian/metadata"
@@ -23,8 +24,8 @@ type lease struct {
 
 	mu      sync.Mutex
 	applied metadata.Seq
-	changed chan struct{} // closed when applied grows
-	until   time.Time
+	changed chan struct{}             // closed when applied grows
+	until   atomic.Pointer[time.Time] // changed under mu, read by every request without
 	// promises are answers of pushes that the feed has not caught up with,
 	// oldest first. Their number is bounded by that of pushes within a lease:
 	// older ones can promise nothing any more.
@@ -37,7 +38,9 @@ type promise struct {
 }
 
 func newLease(now func() time.Time) *lease {
-	return &lease{now: now, changed: make(chan struct{})}
+	l := &lease{now: now, changed: make(chan struct{})}
+	l.until.Store(&time.Time{})
+	return l
 }
 
 // advance says that the feed is applied up to s.
@@ -58,7 +61,8 @@ func (l *lease) advance(s metadata.Seq) {
 func (l *lease) restart(s metadata.Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.applied, l.promises, l.until = s, nil, time.Time{}
+	l.applied, l.promises = s, nil
+	l.until.Store(&time.Time{})
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -80,8 +84,8 @@ func (l *lease) redeem() {
 	for _, p := range l.promises {
 		switch {
 		case p.head.Compare(l.applied) <= 0:
-			if t := p.sent.Add(leaseTime); t.After(l.until) {
-				l.until = t
+			if t := p.sent.Add(leaseTime); t.After(*l.until.Load()) {
+				l.until.Store(&t)
 			}
 		case p.sent.After(old):
 			kept = append(kept, p)
@@ -93,13 +97,11 @@ func (l *lease) redeem() {
 // held reports whether heads may be trusted at this moment.
 func (l *lease) held() bool { return l.remaining() > 0 }
 
+// heldAt is held, for those who have just looked at the clock.
+func (l *lease) heldAt(now time.Time) bool { return l.until.Load().After(now) }
+
 // remaining is how long the lease still lasts; not positive when it is over.
-func (l *lease) remaining() time.Duration {
-	l.mu.Lock()
-	until := l.until
-	l.mu.Unlock()
-	return until.Sub(l.now())
-}
+func (l *lease) remaining() time.Duration { return l.until.Load().Sub(l.now()) }
 
 func (l *lease) seq() metadata.Seq {
 	l.mu.Lock()

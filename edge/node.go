@@ -162,10 +162,12 @@ const (
 
 // Node is a cache node. It serves HTTP between New and the end of Run.
 type Node struct {
-	cfg    Config
-	log    *slog.Logger
-	now    func() time.Time
-	signer *signedurl.Signer
+	cfg Config
+	log *slog.Logger
+	now func() time.Time
+	// ownTime says that now is not the clock of the machine.
+	ownTime bool
+	signer  *signedurl.Signer
 
 	view          atomic.Pointer[view] // nil before the first snapshot
 	snapshotLock  chan struct{}        // holds one
@@ -211,6 +213,7 @@ func New(cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	ownTime := cfg.Now != nil
 	cfg.applyDefaults()
 	limits := limit.New(cfg.Limits)
 	n := &Node{
@@ -218,6 +221,7 @@ func New(cfg Config) (*Node, error) {
 		gate:         gate{idle: make(chan struct{}, 1)},
 		log:          cfg.Log,
 		now:          cfg.Now,
+		ownTime:      ownTime,
 		signer:       signedurl.New(cfg.ClusterSecret),
 		snapshotLock: make(chan struct{}, 1),
 		lease:        newLease(cfg.Now),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,16 +30,21 @@ type rendering struct {
 	object purge.Object
 	view   atomic.Pointer[view] // that lets everybody read the bucket
 
-	encoded    []byte         // the head as it was found, without body
-	head       httpcache.Head // likewise
+	// id tells the head as it was found from all that come after it, so that
+	// nothing of what was kept of it can be out of date.
+	id         uint64
+	bodyAt     int            // where the body begins, behind the encoded head
+	head       httpcache.Head // without body
 	validators httpcache.Validators
 
-	fields, bare []byte // of an answer with a body, and of a 304
-	dated        bool   // Date is among them
-	cacheStatus  string // all but the number at its end
+	fields      []byte // of an answer with a body
+	dated       bool   // Date is among them
+	cacheStatus string // all but the number at its end
 
 	class           string
 	requests, bytes prometheus.Counter
+	cell            *tally.Cell
+	views           *tally.Views // nil: nobody looks at it
 }
 
 // open returns a bucket of which everybody may read everything, from pages of
@@ -72,20 +78,24 @@ func (h *hot) render(v *view, r *h1.Request) *rendering {
 	}
 	e := &rendering{target: target, bucket: x.object.Bucket, object: x.object, name: headName(x.object, "")}
 	e.view.Store(v)
-	held, err := n.cfg.Cache.Get(x.r.Context(), cache.Key{Class: cache.Head, Name: e.name})
-	if err != nil {
+	held, id, err := h.heads.Identify(x.r.Context(), cache.Key{Class: cache.Head, Name: e.name})
+	if err != nil || id == 0 {
 		return nil
 	}
 	head, err := httpcache.ParseHead(held)
 	if err != nil || head.Status != http.StatusOK || head.Run != n.run {
 		return nil
 	}
-	e.encoded = bytes.Clone(held[:len(held)-len(head.Body)])
+	e.id, e.bodyAt = id, len(held)-len(head.Body)
 	e.head = *head
 	e.head.Body = nil
 	e.validators = head.Validators()
 	if !e.write(x) {
 		return nil
+	}
+	e.cell = h.cells.of(n.tally, e.object.Bucket, e.class)
+	if e.class != metadata.ClassOther {
+		e.views = n.tally.Views(e.object.Bucket, e.object.Key)
 	}
 	h.table.keep(e)
 	return e
@@ -121,20 +131,39 @@ func (e *rendering) write(x *exchange) bool {
 	}
 	e.dated = len(fields["Date"]) > 0
 	e.class = metadata.ClassOf(metadata.MediaType(x.contentType(&e.head), e.object.Key))
-	var whole, bare bytes.Buffer
+	var whole bytes.Buffer
 	if fields.Write(&whole) != nil { // a buffer takes everything
 		return false
 	}
-	fields.Del("Content-Type")
-	fields.Del("Content-Encoding")
-	if fields.Write(&bare) != nil {
-		return false
-	}
-	e.fields, e.bare = whole.Bytes(), bare.Bytes()
+	e.fields = bytes.Clone(whole.Bytes())
 	bucket, result := x.n.metrics.buckets.label(e.object.Bucket), tally.Hit.String()
 	e.requests = x.n.metrics.requests.WithLabelValues(bucket, e.class, result)
 	e.bytes = x.n.metrics.bytes.WithLabelValues(bucket, e.class, result)
 	return true
+}
+
+// cells are where the answers of all renderings are counted.
+type cells struct {
+	mu    sync.Mutex
+	known map[[2]string]*tally.Cell
+}
+
+// maxCells bounds those that are known: of more buckets than that some have two.
+const maxCells = 4096
+
+func (c *cells) of(t *tally.Tally, bucket, class string) *tally.Cell {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := [2]string{bucket, class}
+	cell := c.known[k]
+	if cell == nil {
+		if len(c.known) >= maxCells || c.known == nil {
+			c.known = map[[2]string]*tally.Cell{}
+		}
+		cell = t.Cell(bucket, class)
+		c.known[k] = cell
+	}
+	return cell
 }
 
 // described takes the header of an answer that is not sent.
@@ -160,10 +189,11 @@ type renderingSet struct {
 }
 
 // newRenderings sizes a table for a cache of so many bytes: of about 2 KiB for a
-// rendering it takes a sixteenth of that, and 128 MiB at most.
+// rendering, at most, it takes an eighth of that, and 256 MiB at most. It works
+// well until it is half full: then more and more sets have too many.
 func newRenderings(capacity int64) *renderings {
 	sets := 16
-	for sets < 1<<13 && int64(sets)*renderingWays*2048 < capacity/16 {
+	for sets < 1<<14 && int64(sets)*renderingWays*2048 < capacity/8 {
 		sets *= 2
 	}
 	return &renderings{seed: maphash.MakeSeed(), sets: make([]renderingSet, sets)}

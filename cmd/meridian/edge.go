@@ -189,9 +189,7 @@ func newEdge(c edgeConfig) (service, error) {
 	}
 	if !c.cold && c.tier == metadata.TierEdge {
 		serving.Hot = node.Hot()
-		if c.log.access {
-			serving.HotLines = access
-		}
+		serving.HotLines = c.log.lines(lines, slog.String("region", c.region), slog.String("tier", c.tier), slog.String("node", c.id))
 	}
 	server := httpserve.New(c.listener, serving)
 	return service{

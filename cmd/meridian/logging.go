@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"log/slog"
+
+	"meridian/internal/httpserve"
 )
 
 // logOptions are the options of every role on logging.
@@ -27,4 +29,13 @@ func (o *logOptions) logger(w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, h)), nil
 	}
 	return nil, usagef("--log-format is text or json, not %q", o.format)
+}
+
+// lines are those of requests that are answered ahead of net/http, in the format
+// of the log; nil if there are none.
+func (o *logOptions) lines(w io.Writer, attrs ...slog.Attr) *httpserve.Lines {
+	if !o.access || o.level > slog.LevelInfo {
+		return nil
+	}
+	return httpserve.NewLines(w, o.format == "json", attrs...)
 }

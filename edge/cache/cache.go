@@ -57,3 +57,10 @@ type Stats struct {
 	Hits, Misses, Puts, Declined     int64
 	Evictions, EvictedBytes, Deletes int64
 }
+
+// Identifier is a Tier that tells its values apart without a look at their bytes.
+type Identifier interface {
+	// Identify is Get, with a number that no other value of the Tier has, has had
+	// or will have; 0 where the value has none yet.
+	Identify(ctx context.Context, k Key) (v []byte, id uint64, err error)
+}

@@ -33,7 +33,10 @@ type stripe struct {
 	_       [40]byte      // keep neighbours off this cache line
 }
 
-var _ Tier = (*Chain)(nil)
+var (
+	_ Tier       = (*Chain)(nil)
+	_ Identifier = (*Chain)(nil)
+)
 
 // NewChain chains tiers, the fastest first.
 func NewChain(tiers ...Tier) *Chain {
@@ -65,6 +68,17 @@ func (c *Chain) Get(ctx context.Context, k Key) ([]byte, error) {
 		return nil, failed
 	}
 	return nil, ErrMiss
+}
+
+// Identify implements Identifier. Only values of the fastest tier have an ID.
+func (c *Chain) Identify(ctx context.Context, k Key) (v []byte, id uint64, err error) {
+	if t, ok := c.tiers[0].(Identifier); ok {
+		if v, id, err = t.Identify(ctx, k); err == nil {
+			return v, id, nil
+		}
+	}
+	v, err = c.Get(ctx, k)
+	return v, 0, err
 }
 
 // copyUp puts what tier number from holds into those above it, unless the key

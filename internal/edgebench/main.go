@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,9 @@ func main() {
 	flag.StringVar(&o.binary, "meridian", "bin/meridian", "the program to measure")
 	flag.IntVar(&o.port, "port-base", 19400, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "names of cases, comma-separated; empty: all")
+	flag.StringVar(&o.servers, "servers", "", "names of servers to compare, comma-separated; empty: all")
+	flag.StringVar(&o.cores, "cores", "pinned,unpinned", "pinned, unpinned or both, comma-separated")
+	flag.BoolVar(&o.hold, "hold", false, "start and fill the servers, print where they listen, and wait for an interrupt")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Stdout, o)
@@ -48,6 +52,14 @@ type options struct {
 	binary string
 	port   int
 	only   string
+	// servers and cores choose among what is measured, hold measures nothing.
+	servers, cores string
+	hold           bool
+}
+
+// chosen reports whether name is in a list; in an empty one everything is.
+func chosen(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
 }
 
 func run(ctx context.Context, w io.Writer, o options) (err error) {
@@ -70,6 +82,9 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 	defer stopOrigin()
 	fmt.Fprintln(w, versions(ctx))
 	for _, pinned := range []bool{true, false} {
+		if pinned && !chosen(o.cores, "pinned") || !pinned && !chosen(o.cores, "unpinned") {
+			continue
+		}
 		if err := compare(ctx, w, o, dir, pinned); err != nil {
 			return err
 		}
@@ -93,8 +108,15 @@ func compare(ctx context.Context, w io.Writer, o options, dir string, pinned boo
 	if err != nil {
 		return err
 	}
+	if o.hold {
+		for _, s := range list {
+			fmt.Fprintf(w, "%s: port %d, TLS %d, process %d\n", s.name, s.port, s.tls, s.root.cmd.Process.Pid)
+		}
+		<-ctx.Done()
+		return nil
+	}
 	for _, c := range cases {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+c.name+",") {
+		if !chosen(o.only, c.name) {
 			continue
 		}
 		if err := m.measure(ctx, w, list, c); err != nil {

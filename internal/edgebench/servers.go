@@ -24,8 +24,14 @@ func (m *machine) start(ctx context.Context) ([]*server, error) {
 		return nil, err
 	}
 	var list []*server
-	for _, begin := range []func(context.Context) (*server, error){m.meridian, m.nginx, m.varnish, m.haproxy, m.trafficServer} {
-		s, err := begin(ctx)
+	for _, of := range []struct {
+		name  string
+		begin func(context.Context) (*server, error)
+	}{{"meridian", m.meridian}, {"nginx", m.nginx}, {"varnish", m.varnish}, {"haproxy", m.haproxy}, {"trafficserver", m.trafficServer}} {
+		if !chosen(m.o.servers, of.name) {
+			continue
+		}
+		s, err := of.begin(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -1,8 +1,6 @@
 package h1
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"io"
 	"net"
@@ -35,6 +33,7 @@ type conn struct {
 	loop *Loop
 	raw  net.Conn
 	held *held // under TLS: what gathers its records; else nil
+	home home  // where it may return to when it waits; nil: it stays
 
 	phase phase
 	buf   []byte // bytes read from raw, not yet given away: buf[r:w]
@@ -46,9 +45,11 @@ type conn struct {
 	ans     Answer
 	vector  net.Buffers
 	pieces  [maxPieces + 1][]byte
-	random  [320]byte
-	used    int // bytes of random
-	id      [16]byte
+	ids     ids
+	line    []byte
+	worker  int
+	streak  int       // answers of the loop since net/http had a request
+	now     time.Time // a moment ago
 	readBy  time.Time // the deadlines that are set, or zero
 	writeBy time.Time
 
@@ -60,13 +61,20 @@ type conn struct {
 	waiting bool // for a request
 	ending  bool // closed, or to be when the answer is out
 	closed  bool
+	leaving bool // for home
+}
+
+// home takes back connections that have nothing to say to net/http.
+type home interface {
+	// takeBack takes the connection below c, or returns false.
+	takeBack(c *conn) bool
 }
 
 var _ net.Conn = (*conn)(nil)
 
 func newConn(l *Loop, raw net.Conn) *conn {
 	c := &conn{loop: l, raw: raw, buf: make([]byte, bufferSize)}
-	c.used = len(c.random)
+	c.worker = int(l.workers.Add(1))
 	c.wake = sync.NewCond(&c.mu)
 	c.req.Remote = raw.RemoteAddr().String()
 	return c
@@ -148,6 +156,9 @@ func (c *conn) serve() error {
 			}
 			if answered {
 				c.r += n
+				if c.streak++; c.streak >= homely && c.leave() {
+					return io.EOF
+				}
 				continue
 			}
 		}
@@ -160,6 +171,26 @@ func (c *conn) serve() error {
 	}
 }
 
+const (
+	// homely is how many answers of the loop in a row make a connection one for a
+	// home: changing hands costs a few.
+	homely = 8
+	// settled is how long one waits for a request before it returns.
+	settled = time.Second
+)
+
+// leave makes net/http close c, by which it returns home, if it has one and
+// nothing is left to read.
+func (c *conn) leave() bool {
+	if c.home == nil || c.r < c.w || c.loop.draining.Load() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = !c.ending
+	return c.leaving
+}
+
 // handOver leaves the deadlines as net/http expects them.
 func (c *conn) handOver() error {
 	if !c.writeBy.IsZero() {
@@ -168,7 +199,7 @@ func (c *conn) handOver() error {
 			return err
 		}
 	}
-	c.readBy = time.Time{}
+	c.readBy, c.streak = time.Time{}, 0
 	return c.raw.SetReadDeadline(time.Now().Add(c.loop.opts.HeaderTimeout))
 }
 
@@ -177,7 +208,8 @@ func (c *conn) next() (n int, k kind, err error) {
 	begun := false // part of it is there
 	for {
 		if c.r < c.w {
-			c.req = Request{Remote: c.req.Remote, Start: time.Now()}
+			c.now = time.Now()
+			c.req = Request{Remote: c.req.Remote, Worker: c.worker, Start: c.now, Now: c.now}
 			if k, n = parse(c.buf[c.r:c.w], &c.req); k != partial {
 				return n, k, nil
 			}
@@ -204,6 +236,9 @@ func (c *conn) next() (n int, k kind, err error) {
 		c.w += n
 		c.setWaiting(false)
 		if n == 0 && err != nil {
+			if c.r == c.w && errors.Is(err, os.ErrDeadlineExceeded) && c.leave() {
+				return 0, odd, io.EOF
+			}
 			// One cut in the middle is for net/http to answer, which says
 			// nothing to less than four bytes of a second request.
 			if errors.Is(err, io.EOF) && (c.w-c.r >= 4 || c.r < c.w && !c.served) {
@@ -224,6 +259,9 @@ func (c *conn) idle() error {
 	if !c.asked {
 		patience = c.loop.opts.HeaderTimeout // who connects has something to ask
 	}
+	if c.home != nil && c.asked {
+		patience = settled
+	}
 	by := time.Now().Add(patience)
 	if by.Sub(c.readBy) < time.Second && !c.readBy.After(by) {
 		return nil
@@ -241,7 +279,7 @@ func (c *conn) answer() (bool, error) {
 	if !c.begin() {
 		return false, io.EOF
 	}
-	c.newID()
+	c.req.ID = c.ids.next()
 	defer c.ans.reset() // an idle connection keeps no body alive
 	if !c.loop.opts.Handler.Answer(&c.req, &c.ans) {
 		if c.end(false) {
@@ -250,15 +288,10 @@ func (c *conn) answer() (bool, error) {
 		return false, nil
 	}
 	last := c.loop.draining.Load()
-	if last {
-		c.ans.Head = append(c.ans.Head, "Connection: close\r\n"...)
-	}
-	c.ans.Head = append(c.ans.Head, "\r\n"...)
+	c.ans.endHead(last)
 	err := c.send(&c.ans)
-	c.loop.opts.Handler.Done(&c.req, &c.ans)
-	if c.loop.opts.Log != nil {
-		c.loop.opts.Log(&c.req, &c.ans)
-	}
+	c.line = c.loop.done(c.line[:0], &c.req, &c.ans)
+	c.loop.write(c.line)
 	switch {
 	case err != nil:
 		c.end(true)
@@ -284,17 +317,6 @@ func (c *conn) linger() {
 	for err := error(nil); err == nil; {
 		_, err = c.raw.Read(c.buf) // for net/http this is over
 	}
-}
-
-// newID makes an ID as httpserve does, of random bytes fetched many at a time.
-func (c *conn) newID() {
-	if c.used == len(c.random) {
-		_, _ = rand.Read(c.random[:]) // never fails: crypto/rand ends the program instead
-		c.used = 0
-	}
-	base32.StdEncoding.Encode(c.id[:], c.random[c.used:c.used+10])
-	c.used += 10
-	c.req.ID = c.id[:]
 }
 
 // setWaiting notes that the connection waits for a request, and reports whether
@@ -381,6 +403,11 @@ func (c *conn) shut() {
 func (c *conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.leaving && !c.ending && c.home.takeBack(c) {
+		c.ending, c.closed = true, true
+		c.loop.remove(c)
+		return nil
+	}
 	c.ending = true
 	if !c.busy {
 		c.shut()

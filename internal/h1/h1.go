@@ -11,6 +11,7 @@
 package h1
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -23,9 +24,21 @@ type Handler interface {
 	// wait; otherwise it returns false, and net/http is asked. It is called for
 	// many connections at once.
 	Answer(r *Request, a *Answer) bool
+	// More adds the next pieces of a body of which a.Rest bytes were not added
+	// yet, once those before them are out; false if it had to wait for them.
+	More(a *Answer) bool
+	// Finish sends those bytes to w, waiting for them as it must, after a More
+	// that returned false, and adds to a.Sent what went out.
+	Finish(r *Request, a *Answer, w Writer) error
 	// Done is told what became of an answer, after every Answer that returned
 	// true.
 	Done(r *Request, a *Answer)
+}
+
+// Writer is a connection to write to, under deadlines.
+type Writer interface {
+	io.Writer
+	SetWriteDeadline(t time.Time) error
 }
 
 // Request is a request that is understood. Its texts lie in the buffer of the
@@ -38,6 +51,10 @@ type Request struct {
 	Remote string // address of the client
 	ID     []byte // to be told as the request's ID
 	Start  time.Time
+	Now    time.Time // when Answer is asked, or a moment before
+	// Worker is a small number: of two requests that are answered at once, it is
+	// mostly another, for what is counted in several places.
+	Worker int
 
 	// The fields that conditions and ranges are made of; nil where one is not
 	// there. None of them comes twice.
@@ -50,8 +67,8 @@ func (r *Request) Plain() bool {
 		r.IfRange == nil && r.Range == nil
 }
 
-// maxPieces is how many pieces the body of an answer may have.
-const maxPieces = 5
+// maxPieces is how many pieces of a body there may be at a time.
+const maxPieces = 2
 
 // Answer is what a Handler says.
 type Answer struct {
@@ -66,10 +83,13 @@ type Answer struct {
 	// Entry and Pinned are the Handler's own.
 	Entry  any
 	Pinned int64
+	// Rest is how many bytes of the body are not among the pieces yet.
+	Rest int64
 
-	// Sent is how much of the body went out, and First when the first byte did.
-	Sent  int64
-	First time.Time
+	// Sent is how much of the body went out, and First when the first byte did,
+	// End when the last.
+	Sent       int64
+	First, End time.Time
 
 	body   [maxPieces][]byte
 	pieces int
@@ -88,16 +108,35 @@ func (a *Answer) Add(b []byte) bool {
 	return true
 }
 
-func (a *Answer) reset() {
+// Pieces is how many pieces there are.
+func (a *Answer) Pieces() int { return a.pieces }
+
+// drop lets go of the pieces, which are out or will not be.
+func (a *Answer) drop() {
 	clear(a.body[:a.pieces])
+	a.pieces, a.length = 0, 0
+}
+
+func (a *Answer) reset() {
+	a.drop()
 	*a = Answer{Head: a.Head[:0], body: a.body}
+}
+
+// endHead ends the head.
+func (a *Answer) endHead(last bool) {
+	if last {
+		a.Head = append(a.Head, "Connection: close\r\n"...)
+	}
+	a.Head = append(a.Head, "\r\n"...)
 }
 
 // Options describe a Loop.
 type Options struct {
 	Handler Handler
-	// Log is told of every request answered; may be nil.
-	Log func(*Request, *Answer)
+	// Line appends the line of a request that was answered; nil: there are none.
+	// Lines takes them, one or many at a time.
+	Line  func(to []byte, r *Request, a *Answer) []byte
+	Lines io.Writer
 	// HeaderTimeout is how long a request may take to arrive, IdleTimeout how
 	// long a connection may be silent between two.
 	HeaderTimeout, IdleTimeout time.Duration
@@ -110,18 +149,47 @@ type Options struct {
 type Loop struct {
 	opts     Options
 	draining atomic.Bool
+	workers  atomic.Uint32
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
+	mu      sync.Mutex
+	conns   map[*conn]struct{}
+	pollers []polling
+}
+
+// polling is a listener whose connections wait without a goroutine each.
+type polling interface {
+	drain()
+	isBusy() bool
+	cut()
+	stop()
 }
 
 // New returns a Loop.
 func New(o Options) *Loop { return &Loop{opts: o, conns: map[*conn]struct{}{}} }
 
+// done tells the handler of an answer that is over, and appends its line.
+func (l *Loop) done(to []byte, r *Request, a *Answer) []byte {
+	l.opts.Handler.Done(r, a)
+	if l.opts.Line != nil {
+		to = l.opts.Line(to, r, a)
+	}
+	return to
+}
+
+// write writes lines out.
+func (l *Loop) write(lines []byte) {
+	if len(lines) > 0 {
+		_, _ = l.opts.Lines.Write(lines) // as slog does: there is nowhere to tell it
+	}
+}
+
 // Drain makes every connection end after the answer under way, and ends those
 // that wait for another request.
 func (l *Loop) Drain() {
 	l.draining.Store(true)
+	for _, p := range l.polling() {
+		p.drain()
+	}
 	for _, c := range l.all() {
 		c.endIfIdle()
 	}
@@ -134,14 +202,36 @@ func (l *Loop) Busy() bool {
 			return true
 		}
 	}
+	for _, p := range l.polling() {
+		if p.isBusy() {
+			return true
+		}
+	}
 	return false
 }
 
 // Cut closes every connection, whatever is on its way.
 func (l *Loop) Cut() {
+	for _, p := range l.polling() {
+		p.cut()
+	}
 	for _, c := range l.all() {
 		c.cut()
 	}
+}
+
+// Close cuts what is left, and waits for the end of all that the loop runs.
+func (l *Loop) Close() {
+	l.Cut()
+	for _, p := range l.polling() {
+		p.stop()
+	}
+}
+
+func (l *Loop) polling() []polling {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pollers
 }
 
 func (l *Loop) all() []*conn {

@@ -10,10 +10,7 @@ import (
 	"time"
 )
 
-// Listen returns a listener for http.Server, each of whose connections the loop
-// looks at first.
-func (l *Loop) Listen(inner net.Listener) net.Listener { return &plainListener{inner, l} }
-
+// plainListener wraps connections as they are accepted.
 type plainListener struct {
 	net.Listener
 

@@ -30,7 +30,7 @@ type Options struct {
 	// Hot answers what it can from memory before Handler is asked; nil: nothing.
 	Hot h1.Handler
 	// HotLines is where the lines of those requests go; nil: nowhere.
-	HotLines *slog.Logger
+	HotLines *Lines
 	// SlowClient is how long a client may take nothing of an answer of Hot
 	// before it is cut; 30 s where zero.
 	SlowClient time.Duration
@@ -70,10 +70,13 @@ func New(l net.Listener, o Options) *Server {
 		},
 	}
 	if o.Hot != nil {
-		s.hot = h1.New(h1.Options{
-			Handler: o.Hot, Log: hotLines(o.HotLines), HeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-			SlowClient: cmp.Or(o.SlowClient, 30*time.Second),
-		})
+		hot := h1.Options{
+			Handler: o.Hot, HeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, SlowClient: cmp.Or(o.SlowClient, 30*time.Second),
+		}
+		if o.HotLines != nil {
+			hot.Line, hot.Lines = o.HotLines.line, o.HotLines.to
+		}
+		s.hot = h1.New(hot)
 		s.http.ConnState = h1.ConnState
 	}
 	return s
@@ -130,6 +133,9 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // requests have Options.Drain to finish, and what is left is cut. It returns
 // nil after a drain, cut or not.
 func (s *Server) Run(ctx context.Context) error {
+	if s.hot != nil {
+		defer s.hot.Close()
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	select {

@@ -58,6 +58,9 @@ type Tally struct {
 	counters map[counterKey]*metadata.Counter
 	views    map[viewKey]int64
 	purges   []metadata.PurgeAck
+	// parts and viewed have counted something since they were collected.
+	parts  []*part
+	viewed []*Views
 }
 
 type counterKey struct {
@@ -74,9 +77,34 @@ func New() *Tally {
 
 // Add counts a request that ended at now.
 func (t *Tally) Add(now time.Time, s *Sample) {
+	minute := now.UTC().Truncate(time.Minute)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.counter(now, s.Bucket, s.Class)
+	add(t.counter(counterKey{minute.Unix(), s.Bucket, s.Class}), s)
+	if s.View {
+		t.addViews(viewKey{s.Bucket, s.Key}, 1)
+	}
+}
+
+// counter returns that of k, with t.mu held.
+func (t *Tally) counter(k counterKey) *metadata.Counter {
+	c := t.counters[k]
+	if c == nil {
+		c = &metadata.Counter{Minute: time.Unix(k.minute, 0).UTC(), Bucket: k.bucket, Class: k.class}
+		t.counters[k] = c
+	}
+	return c
+}
+
+// addViews counts views, with t.mu held.
+func (t *Tally) addViews(k viewKey, n int64) {
+	if _, known := t.views[k]; known || len(t.views) < maxViews {
+		t.views[k] += n
+	}
+}
+
+// add adds a request to a counter.
+func add(c *metadata.Counter, s *Sample) {
 	c.Requests++
 	switch s.Result {
 	case Hit:
@@ -100,31 +128,13 @@ func (t *Tally) Add(now time.Time, s *Sample) {
 	c.Bytes += s.Bytes
 	c.HitBytes += s.HitBytes
 	c.Latency.Add(s.FirstByte)
-	if s.View {
-		v := viewKey{s.Bucket, s.Key}
-		if _, known := t.views[v]; known || len(t.views) < maxViews {
-			t.views[v]++
-		}
-	}
 }
 
 // Prefetched counts what was fetched ahead, or became of that, at now.
 func (t *Tally) Prefetched(now time.Time, bucket, class string, p metadata.Prefetch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.counter(now, bucket, class).Prefetch.Add(p)
-}
-
-// counter is that of a minute, under the lock.
-func (t *Tally) counter(now time.Time, bucket, class string) *metadata.Counter {
-	minute := now.UTC().Truncate(time.Minute)
-	k := counterKey{minute.Unix(), bucket, class}
-	c := t.counters[k]
-	if c == nil {
-		c = &metadata.Counter{Minute: minute, Bucket: bucket, Class: class}
-		t.counters[k] = c
-	}
-	return c
+	t.counter(counterKey{now.UTC().Truncate(time.Minute).Unix(), bucket, class}).Prefetch.Add(p)
 }
 
 // Purged notes that a purge was applied.
@@ -137,7 +147,23 @@ func (t *Tally) Purged(a metadata.PurgeAck) {
 // take hands over what was collected and starts anew.
 func (t *Tally) take() (counters []metadata.Counter, views []metadata.View, purges []metadata.PurgeAck) {
 	t.mu.Lock()
+	parts, viewed := t.parts, t.viewed
+	t.parts, t.viewed = nil, nil
+	t.mu.Unlock()
+	collected := make([]collection, 0, len(parts))
+	for _, p := range parts { // each has a lock of its own, under which it takes that of t
+		collected = append(collected, p.collect())
+	}
+	t.mu.Lock()
 	defer t.mu.Unlock()
+	for i := range collected {
+		t.merge(&collected[i])
+	}
+	for _, v := range viewed {
+		if n := v.collect(); n > 0 {
+			t.addViews(v.key, n)
+		}
+	}
 	for _, c := range t.counters {
 		counters = append(counters, *c)
 	}

@@ -50,7 +50,10 @@ type Tier struct {
 	close   sync.Once
 }
 
-var _ cache.Tier = (*Tier)(nil)
+var (
+	_ cache.Tier       = (*Tier)(nil)
+	_ cache.Identifier = (*Tier)(nil)
+)
 
 // New returns a Tier, which the caller closes.
 func New(cfg Config) (*Tier, error) {
@@ -80,30 +83,36 @@ func New(cfg Config) (*Tier, error) {
 }
 
 // Get implements cache.Tier.
-func (t *Tier) Get(_ context.Context, k cache.Key) ([]byte, error) {
+func (t *Tier) Get(ctx context.Context, k cache.Key) ([]byte, error) {
+	v, _, err := t.Identify(ctx, k)
+	return v, err
+}
+
+// Identify implements cache.Identifier.
+func (t *Tier) Identify(_ context.Context, k cache.Key) (v []byte, id uint64, err error) {
 	c, s := t.find(k)
 	if c == nil {
-		return nil, cache.ErrMiss
+		return nil, 0, cache.ErrMiss
 	}
 	s.mu.RLock()
 	e := s.entries[k.Name]
 	if e == nil {
 		s.mu.RUnlock()
 		s.misses.Add(1)
-		return nil, cache.ErrMiss
+		return nil, 0, cache.ErrMiss
 	}
 	// Under the lock, because the shard closes before Ristretto does, which
 	// must not be asked afterwards.
-	v := e.bytes(t.store)
+	v = e.bytes(t.store)
 	s.mu.RUnlock()
 	if v == nil {
 		// Evicted by Ristretto itself, a moment ago.
 		s.misses.Add(1)
-		return nil, cache.ErrMiss
+		return nil, 0, cache.ErrMiss
 	}
 	s.hits.Add(1)
 	c.policy.Touch(&e.Entry)
-	return v, nil
+	return v, e.id, nil
 }
 
 // Put implements cache.Tier. A value is declined if its class cannot hold it.

@@ -1,0 +1,94 @@
+package tally
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"meridian/metadata"
+)
+
+// Whatever is counted, in cells or one by one, is collected once.
+func TestEverythingIsCollectedOnce(t *testing.T) {
+	t.Parallel()
+	const workers, each = 20, 2000
+	ta := New()
+	now := time.Unix(1_000_000_000, 0)
+	cells := []*Cell{ta.Cell("a", "photo"), ta.Cell("a", "photo"), ta.Cell("b", "video")}
+	views := ta.Views("a", "key")
+	var counting, taking sync.WaitGroup
+	for w := range workers {
+		counting.Go(func() {
+			for i := range each {
+				s := Sample{Bucket: "a", Key: "key", Class: "photo", Result: Result(i % int(results)), Depth: Depth(i % 3), Bytes: 3, HitBytes: 2, FirstByte: time.Duration(i) * time.Microsecond, View: true}
+				at := now.Add(time.Duration(i%3) * time.Minute)
+				if i%4 == 3 {
+					ta.Add(at, &s)
+					continue
+				}
+				cells[i%4].Add(w, at, &s)
+				views.Add()
+			}
+		})
+	}
+	stop := make(chan struct{})
+	sums := map[string]*metadata.Counter{}
+	var viewed int64
+	minutes := map[time.Duration]int64{}
+	collect := func() {
+		counters, views, _ := ta.take()
+		for _, c := range counters {
+			sum := sums[c.Bucket+c.Class]
+			if sum == nil {
+				sum = &metadata.Counter{}
+				sums[c.Bucket+c.Class] = sum
+			}
+			sum.Requests += c.Requests
+			sum.Hits += c.Hits
+			sum.Bytes += c.Bytes
+			sum.HitBytes += c.HitBytes
+			sum.Latency.Merge(c.Latency)
+			minutes[c.Minute.Sub(now.Truncate(time.Minute))] += c.Requests
+			if all := c.Hits + c.Misses + c.Stale + c.Revalidated + c.Pass; all != c.Requests {
+				t.Errorf("%d requests, of which %d have a result", c.Requests, all)
+			}
+		}
+		for _, v := range views {
+			viewed += v.Count
+		}
+	}
+	taking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				collect()
+			}
+		}
+	})
+	counting.Wait()
+	close(stop)
+	taking.Wait()
+	collect()
+	a, b := sums["aphoto"], sums["bvideo"]
+	if a.Requests != workers*each*3/4 || b.Requests != workers*each/4 || viewed != workers*each {
+		t.Errorf("%d and %d requests, %d views", a.Requests, b.Requests, viewed)
+	}
+	if a.Bytes != 3*a.Requests || b.HitBytes != 2*b.Requests || a.Hits+b.Hits != workers*each/5 {
+		t.Errorf("sums %+v, %+v", a, b)
+	}
+	var latencies int64
+	for _, n := range a.Latency {
+		latencies += n
+	}
+	if latencies != a.Requests {
+		t.Errorf("%d latencies of %d requests", latencies, a.Requests)
+	}
+	for i := range 3 { // each third in its minute
+		n := minutes[time.Duration(i)*time.Minute]
+		if n < workers*(each/3) || n > workers*(each/3+1) {
+			t.Errorf("minute %d has %d requests", i, n)
+		}
+	}
+}
