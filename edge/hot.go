@@ -1,11 +1,11 @@
 package edge
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"meridian/edge/cache"
@@ -20,7 +20,7 @@ import (
 // served as it is, and whose bytes are all there. It has no answer to all else.
 type hot struct {
 	n     *Node
-	heads cache.Identifier // nil: it has no answers
+	heads cache.Referrer // nil: it has no answers
 	table *renderings
 	cells cells
 }
@@ -29,7 +29,7 @@ var _ h1.Handler = (*hot)(nil)
 
 // Hot is the node's h1.Handler.
 func (n *Node) Hot() h1.Handler {
-	heads, _ := n.cfg.Cache.(cache.Identifier)
+	heads, _ := n.cfg.Cache.(cache.Referrer)
 	return &hot{n: n, heads: heads, table: newRenderings(n.cfg.Cache.Stats().Capacity)}
 }
 
@@ -70,15 +70,15 @@ func (h *hot) answer(r *h1.Request, a *h1.Answer) bool {
 	}
 	// The cache is asked each time: it alone knows of purges, and what stays in
 	// it depends on what is asked for.
-	held, id, err := h.heads.Identify(context.Background(), cache.Key{Class: cache.Head, Name: e.name})
-	if err != nil {
-		return false
-	}
-	if id != e.id {
+	held, ok := e.ref.Get()
+	if !ok {
 		if fresh {
 			return false // changed just now
 		}
-		if e = h.render(v, r); e == nil || id != e.id {
+		if e = h.render(v, r); e == nil {
+			return false
+		}
+		if held, ok = e.ref.Get(); !ok {
 			return false
 		}
 	}
@@ -210,7 +210,7 @@ func (h *hot) Done(r *h1.Request, a *h1.Answer) {
 		s.HitBytes -= l.sample.Bytes - l.sample.HitBytes
 	}
 	e.cell.Add(r.Worker, a.First, &s)
-	if e.views != nil && !r.Head && a.Status != http.StatusNotModified && a.FromStart {
+	if e.viewed && !r.Head && a.Status != http.StatusNotModified && a.FromStart {
 		e.views.Add()
 	}
 	if s.Result == tally.Hit {
@@ -308,8 +308,8 @@ func (e *rendering) appendHead(a *h1.Answer, id []byte, now time.Time, start, le
 
 // appendBare writes the fields of an answer without a body.
 func (e *rendering) appendBare(b []byte) []byte {
-	for line := range bytes.Lines(e.fields) {
-		if !bytes.HasPrefix(line, []byte("Content-Type:")) && !bytes.HasPrefix(line, []byte("Content-Encoding:")) {
+	for line := range strings.Lines(e.fields) {
+		if !strings.HasPrefix(line, "Content-Type:") && !strings.HasPrefix(line, "Content-Encoding:") {
 			b = append(b, line...)
 		}
 	}

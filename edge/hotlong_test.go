@@ -25,7 +25,7 @@ import (
 // set.
 type forgetful struct {
 	cache.Tier
-	cache.Identifier
+	cache.Referrer
 
 	lost  string // how its name ends
 	times atomic.Int32
@@ -47,7 +47,7 @@ func TestAHotAnswerFetchesWhatTheCacheHasLost(t *testing.T) {
 	w.origin.put("media/film.mp4", film, "Content-Type", "video/mp4")
 	var kept *forgetful
 	n := w.start(metadata.TierEdge, "edge-europe-1", func(c *edge.Config) {
-		kept = &forgetful{Tier: c.Cache, Identifier: c.Cache.(cache.Identifier), lost: "\x005"}
+		kept = &forgetful{Tier: c.Cache, Referrer: c.Cache.(cache.Referrer), lost: "\x005"}
 		c.Cache = kept
 	}, w.origin.url)
 	wantBody(t, "cold", n.get("/media/film.mp4"), 200, "miss", film)

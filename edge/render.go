@@ -30,21 +30,23 @@ type rendering struct {
 	object purge.Object
 	view   atomic.Pointer[view] // that lets everybody read the bucket
 
-	// id tells the head as it was found from all that come after it, so that
+	// ref gives the head as it was found, and none that comes after it, so that
 	// nothing of what was kept of it can be out of date.
-	id         uint64
+	ref        cache.Ref
 	bodyAt     int            // where the body begins, behind the encoded head
 	head       httpcache.Head // without body
 	validators httpcache.Validators
 
-	fields      []byte // of an answer with a body
-	dated       bool   // Date is among them
+	// These lie together, behind target.
+	fields      string // of an answer with a body
 	cacheStatus string // all but the number at its end
+	dated       bool   // Date is among fields
 
 	class           string
 	requests, bytes prometheus.Counter
 	cell            *tally.Cell
-	views           *tally.Views // nil: nobody looks at it
+	views           tally.Views
+	viewed          bool // it is something to look at
 }
 
 // open returns a bucket of which everybody may read everything, from pages of
@@ -78,15 +80,15 @@ func (h *hot) render(v *view, r *h1.Request) *rendering {
 	}
 	e := &rendering{target: target, bucket: x.object.Bucket, object: x.object, name: headName(x.object, "")}
 	e.view.Store(v)
-	held, id, err := h.heads.Identify(x.r.Context(), cache.Key{Class: cache.Head, Name: e.name})
-	if err != nil || id == 0 {
+	held, ref, err := h.heads.Refer(x.r.Context(), cache.Key{Class: cache.Head, Name: e.name})
+	if err != nil || ref == nil {
 		return nil
 	}
 	head, err := httpcache.ParseHead(held)
 	if err != nil || head.Status != http.StatusOK || head.Run != n.run {
 		return nil
 	}
-	e.id, e.bodyAt = id, len(held)-len(head.Body)
+	e.ref, e.bodyAt = ref, len(held)-len(head.Body)
 	e.head = *head
 	e.head.Body = nil
 	e.validators = head.Validators()
@@ -94,8 +96,8 @@ func (h *hot) render(v *view, r *h1.Request) *rendering {
 		return nil
 	}
 	e.cell = h.cells.of(n.tally, e.object.Bucket, e.class)
-	if e.class != metadata.ClassOther {
-		e.views = n.tally.Views(e.object.Bucket, e.object.Key)
+	if e.viewed = e.class != metadata.ClassOther; e.viewed {
+		n.tally.Viewed(&e.views, e.object.Bucket, e.object.Key)
 	}
 	h.table.keep(e)
 	return e
@@ -116,9 +118,8 @@ func (e *rendering) write(x *exchange) bool {
 		return false
 	}
 	status := fields.Get("Cache-Status")
-	e.cacheStatus = strings.TrimRight(status, "0123456789")
-	e.cacheStatus = strings.TrimSuffix(e.cacheStatus, "-")
-	if !strings.HasSuffix(e.cacheStatus, "; ttl=") || e.cacheStatus == status {
+	cacheStatus := strings.TrimSuffix(strings.TrimRight(status, "0123456789"), "-")
+	if !strings.HasSuffix(cacheStatus, "; ttl=") || cacheStatus == status {
 		return false
 	}
 	for _, name := range []string{"Age", "Cache-Status", "Content-Length", "Content-Range", httpserve.RequestIDHeader} {
@@ -131,11 +132,15 @@ func (e *rendering) write(x *exchange) bool {
 	}
 	e.dated = len(fields["Date"]) > 0
 	e.class = metadata.ClassOf(metadata.MediaType(x.contentType(&e.head), e.object.Key))
-	var whole bytes.Buffer
-	if fields.Write(&whole) != nil { // a buffer takes everything
+	var all strings.Builder
+	all.WriteString(e.target)
+	if fields.Write(&all) != nil { // it takes everything
 		return false
 	}
-	e.fields = bytes.Clone(whole.Bytes())
+	end := all.Len()
+	all.WriteString(cacheStatus)
+	text := all.String()
+	e.target, e.fields, e.cacheStatus = text[:len(e.target)], text[len(e.target):end], text[end:]
 	bucket, result := x.n.metrics.buckets.label(e.object.Bucket), tally.Hit.String()
 	e.requests = x.n.metrics.requests.WithLabelValues(bucket, e.class, result)
 	e.bytes = x.n.metrics.bytes.WithLabelValues(bucket, e.class, result)
@@ -180,7 +185,9 @@ type renderings struct {
 	sets []renderingSet // a power of two
 }
 
-const renderingWays = 8
+// renderingWays is how many a set has: so many that hardly any set is asked for
+// more while half of all places are free.
+const renderingWays = 16
 
 type renderingSet struct {
 	tags  [renderingWays]atomic.Uint32
@@ -189,11 +196,10 @@ type renderingSet struct {
 }
 
 // newRenderings sizes a table for a cache of so many bytes: of about 2 KiB for a
-// rendering, at most, it takes an eighth of that, and 256 MiB at most. It works
-// well until it is half full: then more and more sets have too many.
+// rendering, at most, it takes an eighth of that, and 256 MiB at most.
 func newRenderings(capacity int64) *renderings {
-	sets := 16
-	for sets < 1<<14 && int64(sets)*renderingWays*2048 < capacity/8 {
+	sets := 8
+	for sets < 1<<13 && int64(sets)*renderingWays*2048 < capacity/8 {
 		sets *= 2
 	}
 	return &renderings{seed: maphash.MakeSeed(), sets: make([]renderingSet, sets)}

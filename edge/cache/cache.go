@@ -58,9 +58,17 @@ type Stats struct {
 	Evictions, EvictedBytes, Deletes int64
 }
 
-// Identifier is a Tier that tells its values apart without a look at their bytes.
-type Identifier interface {
-	// Identify is Get, with a number that no other value of the Tier has, has had
-	// or will have; 0 where the value has none yet.
-	Identify(ctx context.Context, k Key) (v []byte, id uint64, err error)
+// Referrer is a Tier whose values can be had again without a look-up.
+type Referrer interface {
+	// Refer is Get, with a reference to the value; nil where the tier that holds
+	// it gives none.
+	Refer(ctx context.Context, k Key) (v []byte, r Ref, err error)
+}
+
+// Ref refers to a value that a Tier held when it was asked, and to no other one,
+// whatever its bytes. It keeps none of them alive.
+type Ref interface {
+	// Get returns the value as a Get of its key would at this moment; false as
+	// soon as the key has another value, or none.
+	Get() ([]byte, bool)
 }

@@ -34,8 +34,8 @@ type stripe struct {
 }
 
 var (
-	_ Tier       = (*Chain)(nil)
-	_ Identifier = (*Chain)(nil)
+	_ Tier     = (*Chain)(nil)
+	_ Referrer = (*Chain)(nil)
 )
 
 // NewChain chains tiers, the fastest first.
@@ -70,15 +70,15 @@ func (c *Chain) Get(ctx context.Context, k Key) ([]byte, error) {
 	return nil, ErrMiss
 }
 
-// Identify implements Identifier. Only values of the fastest tier have an ID.
-func (c *Chain) Identify(ctx context.Context, k Key) (v []byte, id uint64, err error) {
-	if t, ok := c.tiers[0].(Identifier); ok {
-		if v, id, err = t.Identify(ctx, k); err == nil {
-			return v, id, nil
+// Refer implements Referrer, for values of the fastest tier.
+func (c *Chain) Refer(ctx context.Context, k Key) (v []byte, r Ref, err error) {
+	if t, ok := c.tiers[0].(Referrer); ok {
+		if v, r, err = t.Refer(ctx, k); err == nil {
+			return v, r, nil
 		}
 	}
 	v, err = c.Get(ctx, k)
-	return v, 0, err
+	return v, nil, err
 }
 
 // copyUp puts what tier number from holds into those above it, unless the key

@@ -137,9 +137,12 @@ func (m *machine) fill(ctx context.Context, s *server) error {
 			for i := range k.count {
 				g.Go(func() error {
 					for range 2 {
-						if err := ask(ctx, base+k.path(i), k.size); err != nil {
+						if err := ask(ctx, base+k.path(i), k.size, 0); err != nil {
 							return err
 						}
+					}
+					if s.ranges && k == slice {
+						return ask(ctx, base+k.path(i), k.size, 64<<10)
 					}
 					return nil
 				})
@@ -156,7 +159,7 @@ func (m *machine) fill(ctx context.Context, s *server) error {
 func (m *machine) await(ctx context.Context, url string) error {
 	var err error
 	for range 300 {
-		if err = ask(ctx, url, small.size); err == nil {
+		if err = ask(ctx, url, small.size, 0); err == nil {
 			return nil
 		}
 		select {
@@ -168,10 +171,16 @@ func (m *machine) await(ctx context.Context, url string) error {
 	return fmt.Errorf("it does not serve: %w", err)
 }
 
-func ask(ctx context.Context, url string, size int) error {
+// ask asks for an object, or for its first bytes, and looks at what it gets.
+func ask(ctx context.Context, url string, size, first int) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
+	}
+	want := http.StatusOK
+	if first > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=0-%d", first-1))
+		want, size = http.StatusPartialContent, first
 	}
 	resp, err := insecure.Do(req)
 	if err != nil {
@@ -179,7 +188,7 @@ func ask(ctx context.Context, url string, size int) error {
 	}
 	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, resp.Body)
-	if err == nil && (resp.StatusCode != http.StatusOK || n != int64(size)) {
+	if err == nil && (resp.StatusCode != want || n != int64(size)) {
 		err = fmt.Errorf("%w: %s of %d bytes from %s", errWrongAnswer, resp.Status, n, url)
 	}
 	return err

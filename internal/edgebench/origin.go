@@ -37,6 +37,7 @@ func serveOrigin(ctx context.Context, port int) (stop func(), err error) {
 				h := w.Header()
 				h.Set("Content-Type", contentType)
 				h.Set("Cache-Control", cacheControl)
+				h.Set("Accept-Ranges", "bytes") // or nginx answers a range with all of the object
 				h.Set("Etag", fmt.Sprintf("%q", r.URL.Path))
 				h.Set("Last-Modified", modified)
 				h.Set("Content-Length", strconv.Itoa(k.size))

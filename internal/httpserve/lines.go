@@ -154,20 +154,32 @@ func appendDuration(b []byte, d time.Duration) []byte {
 
 // appendText writes a value of ASCII as slog's text handler does.
 func appendText(b []byte, s string) []byte {
-	quoted, escaped := s == "", false
+	var found uint8
 	for i := range len(s) {
-		c := s[i]
-		quoted = quoted || c <= ' ' || c == '"' || c == '='
-		escaped = escaped || c < ' ' || c == '"' || c == '\\' || c == 0x7f
+		found |= odd[s[i]]
 	}
 	switch {
-	case !quoted:
+	case found&quoted == 0 && s != "":
 		return append(b, s...)
-	case escaped:
+	case found&escaped != 0:
 		return strconv.AppendQuote(b, s)
 	}
 	return append(append(append(b, '"'), s...), '"')
 }
+
+const (
+	quoted  = 1 << iota // is put between quotes
+	escaped             // is written otherwise there
+)
+
+// odd are the bytes of ASCII that a value does not have as they are.
+var odd = func() (t [256]uint8) {
+	for c := range ' ' {
+		t[c] = quoted | escaped
+	}
+	t[' '], t['='], t['"'], t['\\'], t[0x7f] = quoted, quoted, quoted|escaped, escaped, escaped
+	return t
+}()
 
 // appendJSON writes a value of ASCII, with no control characters but tabs, as
 // slog's JSON handler does.

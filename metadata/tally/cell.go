@@ -109,11 +109,8 @@ type Views struct {
 	listed atomic.Bool // in Tally.viewed
 }
 
-// Views returns a new counter of the views of an object. It may be dropped at any
-// time.
-func (t *Tally) Views(bucket, key string) *Views {
-	return &Views{tally: t, key: viewKey{bucket, key}}
-}
+// Viewed makes v count the views of an object. It may be dropped at any time.
+func (t *Tally) Viewed(v *Views, bucket, key string) { v.tally, v.key = t, viewKey{bucket, key} }
 
 // Add counts one.
 func (v *Views) Add() {

@@ -15,7 +15,8 @@ func TestEverythingIsCollectedOnce(t *testing.T) {
 	ta := New()
 	now := time.Unix(1_000_000_000, 0)
 	cells := []*Cell{ta.Cell("a", "photo"), ta.Cell("a", "photo"), ta.Cell("b", "video")}
-	views := ta.Views("a", "key")
+	var views Views
+	ta.Viewed(&views, "a", "key")
 	var counting, taking sync.WaitGroup
 	for w := range workers {
 		counting.Go(func() {

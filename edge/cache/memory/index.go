@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"github.com/dgraph-io/ristretto/v2"
 
@@ -19,10 +20,14 @@ const entryOverhead = 384
 // entry is a value of the index.
 type entry struct {
 	policy.Entry
-	id  uint64
-	key cache.Key
-	// pending are the bytes until Ristretto is seen to hold them.
+	tier *Tier
+	id   uint64
+	key  cache.Key
+	gone atomic.Bool // from the index; set under the lock of the shard
+	// pending are the bytes until Ristretto is seen to hold them, and box is
+	// where they are as long as it does, for those who have the entry.
 	pending atomic.Pointer[box]
+	box     weak.Pointer[box]
 	// stored and dropped belong to the keeper.
 	stored, dropped bool
 }
@@ -34,7 +39,7 @@ type box struct {
 }
 
 func (t *Tier) newEntry(k cache.Key, v []byte) *entry {
-	e := &entry{id: t.lastID.Add(1), key: k}
+	e := &entry{tier: t, id: t.lastID.Add(1), key: k}
 	e.Hash = t.hash(k)
 	// The capacity is what is held, whatever the length.
 	e.Size = int64(cap(v)) + int64(len(k.Name)) + entryOverhead
@@ -42,8 +47,24 @@ func (t *Tier) newEntry(k cache.Key, v []byte) *entry {
 	if v == nil {
 		v = []byte{}
 	}
-	e.pending.Store(&box{e, v})
+	b := &box{e, v}
+	e.pending.Store(b)
+	e.box = weak.Make(b)
 	return e
+}
+
+var _ cache.Ref = (*entry)(nil)
+
+// Get implements cache.Ref.
+func (e *entry) Get() ([]byte, bool) {
+	b := e.box.Value()
+	if b == nil || e.gone.Load() {
+		return nil, false
+	}
+	c := &e.tier.classes[e.key.Class]
+	c.shard(e.Hash).hits.Add(1)
+	c.policy.Touch(&e.Entry)
+	return b.value, true
 }
 
 // bytes returns the value; nil if Ristretto has lost it.
@@ -102,6 +123,9 @@ func (c *class) shut() {
 		s.mu.Lock()
 		gone := s.entries
 		s.closed, s.entries = true, nil
+		for _, e := range gone {
+			e.gone.Store(true)
+		}
 		s.mu.Unlock()
 		for _, e := range gone {
 			c.policy.Remove(&e.Entry)

@@ -51,8 +51,8 @@ type Tier struct {
 }
 
 var (
-	_ cache.Tier       = (*Tier)(nil)
-	_ cache.Identifier = (*Tier)(nil)
+	_ cache.Tier     = (*Tier)(nil)
+	_ cache.Referrer = (*Tier)(nil)
 )
 
 // New returns a Tier, which the caller closes.
@@ -83,36 +83,44 @@ func New(cfg Config) (*Tier, error) {
 }
 
 // Get implements cache.Tier.
-func (t *Tier) Get(ctx context.Context, k cache.Key) ([]byte, error) {
-	v, _, err := t.Identify(ctx, k)
+func (t *Tier) Get(_ context.Context, k cache.Key) ([]byte, error) {
+	v, _, err := t.get(k)
 	return v, err
 }
 
-// Identify implements cache.Identifier.
-func (t *Tier) Identify(_ context.Context, k cache.Key) (v []byte, id uint64, err error) {
+// Refer implements cache.Referrer.
+func (t *Tier) Refer(_ context.Context, k cache.Key) ([]byte, cache.Ref, error) {
+	v, e, err := t.get(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, e, nil
+}
+
+func (t *Tier) get(k cache.Key) ([]byte, *entry, error) {
 	c, s := t.find(k)
 	if c == nil {
-		return nil, 0, cache.ErrMiss
+		return nil, nil, cache.ErrMiss
 	}
 	s.mu.RLock()
 	e := s.entries[k.Name]
 	if e == nil {
 		s.mu.RUnlock()
 		s.misses.Add(1)
-		return nil, 0, cache.ErrMiss
+		return nil, nil, cache.ErrMiss
 	}
 	// Under the lock, because the shard closes before Ristretto does, which
 	// must not be asked afterwards.
-	v = e.bytes(t.store)
+	v := e.bytes(t.store)
 	s.mu.RUnlock()
 	if v == nil {
 		// Evicted by Ristretto itself, a moment ago.
 		s.misses.Add(1)
-		return nil, 0, cache.ErrMiss
+		return nil, nil, cache.ErrMiss
 	}
 	s.hits.Add(1)
 	c.policy.Touch(&e.Entry)
-	return v, e.id, nil
+	return v, e, nil
 }
 
 // Put implements cache.Tier. A value is declined if its class cannot hold it.
@@ -131,11 +139,12 @@ func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
 		// The last: a Delete in this shard, perhaps of this key, was called
 		// after this Put and has come first.
 		e = nil
-		if old != nil {
-			delete(s.entries, k.Name)
-		}
+		delete(s.entries, k.Name)
 	default:
 		s.entries[k.Name] = e
+	}
+	if old != nil {
+		old.gone.Store(true)
 	}
 	s.mu.Unlock()
 	if old != nil {
@@ -196,6 +205,7 @@ func (t *Tier) unlink(c *class, e *entry) {
 	s.mu.Lock()
 	if s.entries[e.key.Name] == e {
 		delete(s.entries, e.key.Name)
+		e.gone.Store(true)
 	}
 	s.mu.Unlock()
 }
@@ -210,6 +220,9 @@ func (t *Tier) Delete(_ context.Context, k cache.Key) error {
 	s.mu.Lock()
 	e := s.entries[k.Name]
 	delete(s.entries, k.Name)
+	if e != nil {
+		e.gone.Store(true)
+	}
 	s.mu.Unlock()
 	if e != nil {
 		c.deletes.Add(1)

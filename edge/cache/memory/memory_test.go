@@ -257,3 +257,62 @@ func BenchmarkSmallHitsBesideSlices(b *testing.B) {
 		})
 	}
 }
+
+// A reference gives the value as long as a Get of its key does, and no other.
+func TestRef(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	m := open(t, memory.Config{HeadBytes: 1 << 20, SliceBytes: 1 << 20})
+	key := func(name string) cache.Key { return cache.Key{Class: cache.Head, Name: name} }
+	refer := func(name, want string) cache.Ref {
+		t.Helper()
+		if err := m.Put(ctx, key(name), []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		v, r, err := m.Refer(ctx, key(name))
+		if err != nil || string(v) != want {
+			t.Fatalf("%s is %q, %v", name, v, err)
+		}
+		return r
+	}
+	is := func(what string, r cache.Ref, want string, held bool) {
+		t.Helper()
+		if v, ok := r.Get(); ok != held || string(v) != want {
+			t.Errorf("%s: %q, %v; want %q, %v", what, v, ok, want, held)
+		}
+	}
+	deleted, replaced, evicted, kept := refer("a", "1"), refer("b", "2"), refer("c", "3"), refer("d", "4")
+	time.Sleep(20 * time.Millisecond) // some have gone over to Ristretto, or not: all the same
+	runtime.GC()
+	for what, r := range map[string]cache.Ref{"1": deleted, "2": replaced, "3": evicted, "4": kept} {
+		is("held", r, what, true)
+	}
+	if err := m.Delete(ctx, key("a")); err != nil {
+		t.Fatal(err)
+	}
+	is("deleted", deleted, "", false)
+	again := refer("a", "1")
+	is("deleted, and put anew", deleted, "", false)
+	is("put anew", again, "1", true)
+	second := refer("b", "2") // the same bytes
+	is("replaced", replaced, "", false)
+	is("replacement", second, "2", true)
+	for i := range 10_000 {
+		if err := m.Put(ctx, key(fmt.Sprint(i)), make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		kept.Get()
+	}
+	_, err := m.Get(ctx, key("c"))
+	if _, ok := evicted.Get(); ok != (err == nil) {
+		t.Errorf("Get says %v, the reference %v", err, ok)
+	}
+	if _, _, err := m.Refer(ctx, key("none")); !errors.Is(err, cache.ErrMiss) {
+		t.Errorf("Refer to nothing: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	is("closed", second, "", false)
+	is("closed", kept, "", false)
+}
