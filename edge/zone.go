@@ -80,6 +80,8 @@ func (x *exchange) serveZone(ctx context.Context, z *zone, host, path string) er
 		e := errMethod()
 		e.header.Set("Allow", z.Allow())
 		return e
+	case strings.EqualFold(x.r.Header.Get("Upgrade"), "websocket"):
+		return &apiError{status: http.StatusNotImplemented, code: "NotImplemented", message: "A pull zone does not pass WebSocket connections on: connect to its origin."}
 	case pull.Loops(x.r.Header, x.n.cfg.ID):
 		return errLoop()
 	}

@@ -312,6 +312,9 @@ func TestZonePassesUnsafeRequests(t *testing.T) {
 	if a := s.request("PURGE", "/site/a", nil); a.status != 403 {
 		t.Errorf("PURGE by anybody: %d", a.status)
 	}
+	if a := s.get("/site/a", "Connection", "Upgrade", "Upgrade", "WebSocket"); a.status != 501 || !bytes.Contains(a.body, []byte("WebSocket")) {
+		t.Errorf("a WebSocket: %d %s", a.status, a.body)
+	}
 	if a := s.request(http.MethodTrace, "/site/a", nil); a.status != 405 {
 		t.Errorf("TRACE: %d", a.status)
 	}

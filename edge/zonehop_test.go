@@ -171,6 +171,37 @@ func TestZoneTiersFollowChanges(t *testing.T) {
 	x.wantAsked(t, "by many at two edges", 1)
 }
 
+// However many clients want what expires all the time, a region asks the origin
+// once for each time it has expired, and no client is sent back in time.
+func TestZoneExpiringForMany(t *testing.T) {
+	t.Parallel()
+	var version, answered atomic.Int64
+	x := newTiers(t, func(w http.ResponseWriter, _ *http.Request) {
+		say(strconv.FormatInt(version.Add(1), 10), "Cache-Control: max-age=1")(w, nil)
+	}, nil)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			last := 0
+			for time.Since(began) < 2500*time.Millisecond {
+				a := []*node{x.node, x.other}[i%2].get("/site/clock")
+				got, err := strconv.Atoi(string(a.body))
+				if a.status != 200 || err != nil || got < last {
+					t.Errorf("%d %q after version %d", a.status, a.body, last)
+				}
+				last = got
+				answered.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	// A lease that is late makes nodes ask at other times, too.
+	if asked, most := len(x.requests()), 5+3*int(time.Since(began)/time.Second); asked > most {
+		t.Errorf("the origin was asked %d times for %d answers, want %d at most", asked, answered.Load(), most)
+	}
+}
+
 func TestZoneTiersFail(t *testing.T) {
 	t.Parallel()
 	var down, cut atomic.Bool
