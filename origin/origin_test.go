@@ -108,7 +108,7 @@ func TestPutStatOpenDelete(t *testing.T) {
 	in := input("trip/beach.JPG", "hello, world")
 	in.Algorithms = []checksum.Algorithm{checksum.CRC64NVME, checksum.SHA256}
 	in.Verify = func(sums map[string]string) error {
-		if sums["md5"] != md5Hex("hello, world") || sums["sha256"] == "" {
+		if sums["etag"] != md5Hex("hello, world") || sums["sha256"] == "" {
 			return errors.New("wrong sums")
 		}
 		return nil
@@ -118,7 +118,7 @@ func TestPutStatOpenDelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v.ETag != md5Hex("hello, world") || v.Size != 12 || v.CRC64 != checksum.Sum64([]byte("hello, world")) ||
-		v.Checksums["crc64nvme"] != checksum.EncodeCRC64(v.CRC64) || v.Checksums["md5"] != "" || v.ChecksumType != origin.FullObject ||
+		v.Checksums["crc64nvme"] != checksum.EncodeCRC64(v.CRC64) || v.Checksums["etag"] != "" || v.ChecksumType != origin.FullObject ||
 		v.Blob != "photos/"+v.ID+".jpg" || len(v.Regions) != 1 || v.Seq.IsZero() {
 		t.Errorf("put %+v", v)
 	}

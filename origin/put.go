@@ -36,7 +36,7 @@ type PutInput struct {
 	// Algorithms are the checksums to compute; MD5 always is, for the ETag.
 	Algorithms []checksum.Algorithm
 	// Verify is called after the body was read and before anything is visible,
-	// with the sums by algorithm ("md5" in hex, the others in base64). An error
+	// with the sums by algorithm ("etag" in hex, the others in base64). An error
 	// of it ends the put and leaves nothing behind. Optional.
 	Verify func(sums map[string]string) error
 	Cond   metadata.Cond
@@ -79,7 +79,7 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	}
 
 	sniffer := &admit.Sniffer{Reader: admitted}
-	algs := append([]checksum.Algorithm{checksum.MD5}, in.Algorithms...)
+	algs := append([]checksum.Algorithm{checksum.ETag}, in.Algorithms...)
 	if in.crc64 != nil && v.Encryption != nil {
 		algs = append(algs, checksum.CRC64NVME) // that of the blob is another
 	}
@@ -106,9 +106,9 @@ func (o *Objects) Put(ctx context.Context, in PutInput) (metadata.Version, error
 	if v.Sniffed = ""; metadata.MediaType(v.ContentType, v.Key) == "" {
 		v.Sniffed = sniffer.Type()
 	}
-	v.ETag = crypt.ETag(v.Encryption, sums[string(checksum.MD5)])
+	v.ETag = crypt.ETag(v.Encryption, sums[string(checksum.ETag)])
 	maps.DeleteFunc(sums, func(alg, _ string) bool {
-		return alg == string(checksum.MD5) || !slices.Contains(in.Algorithms, checksum.Algorithm(alg))
+		return alg == string(checksum.ETag) || !slices.Contains(in.Algorithms, checksum.Algorithm(alg))
 	})
 	v.Checksums = sums
 	if len(sums) > 0 {

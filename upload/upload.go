@@ -154,7 +154,7 @@ func (m *Manager) StorePart(ctx context.Context, u metadata.Upload, n int, size 
 	if err != nil {
 		return metadata.Part{}, err
 	}
-	algs = append([]checksum.Algorithm{checksum.MD5}, algs...)
+	algs = append([]checksum.Algorithm{checksum.ETag}, algs...)
 	if u.Template.Encryption != nil && u.ChecksumAlgorithm == "" {
 		// That of the whole cannot come from those of the blob.
 		algs = append(algs, checksum.CRC64NVME)
@@ -169,8 +169,8 @@ func (m *Manager) StorePart(ctx context.Context, u metadata.Upload, n int, size 
 		m.DropPart(ctx, u, p)
 		return metadata.Part{}, err
 	}
-	p.ETag = crypt.ETag(u.Template.Encryption, sums[string(checksum.MD5)])
-	delete(sums, string(checksum.MD5))
+	p.ETag = crypt.ETag(u.Template.Encryption, sums[string(checksum.ETag)])
+	delete(sums, string(checksum.ETag))
 	p.Checksums = sums
 	return p, nil
 }

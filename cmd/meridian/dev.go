@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -30,16 +32,19 @@ const (
 	systemDataDir = "/var/lib/meridian"
 )
 
-// devRegions are the regions of meridian dev; region i has its S3 endpoint at
-// base+1+i, its regional cache at base+11+i and its edge at base+21+i.
+// devRegions are the regions of meridian dev, by other names where --regions gives
+// some; region i has its S3 endpoint at base+1+i, its regional cache at base+11+i
+// and its edge at base+21+i.
 var devRegions = [...]string{"us-west", "europe", "asia"}
 
-// devRTT are the round-trip times between regions under --wan. The metadata
-// role and Postgres are in us-west.
-var devRTT = metadata.Distances{
-	{"us-west", "europe"}: 140 * time.Millisecond,
-	{"us-west", "asia"}:   110 * time.Millisecond,
-	{"europe", "asia"}:    220 * time.Millisecond,
+// rtt are the round-trip times between regions under --wan. The metadata role
+// and Postgres are in the first one.
+func (o *devOptions) rtt() metadata.Distances {
+	return metadata.Distances{
+		{o.regions[0], o.regions[1]}: 140 * time.Millisecond,
+		{o.regions[0], o.regions[2]}: 110 * time.Millisecond,
+		{o.regions[1], o.regions[2]}: 220 * time.Millisecond,
+	}
 }
 
 // devDomains are names under which buckets are host names. Browsers and many
@@ -50,6 +55,7 @@ type devOptions struct {
 	data           string
 	host           string
 	portBase       int
+	regions        []string // as many as devRegions
 	wan            bool
 	edgeMemory     size
 	regionalMemory size
@@ -61,7 +67,7 @@ type devOptions struct {
 }
 
 func devCommand(s *settings, p process) func(context.Context, []string) error {
-	o := devOptions{edgeMemory: 128 << 20, regionalMemory: 256 << 20}
+	o := devOptions{regions: devRegions[:], edgeMemory: 128 << 20, regionalMemory: 256 << 20}
 	data := localDataDir
 	if os.Geteuid() == 0 {
 		data = systemDataDir
@@ -69,6 +75,7 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	s.flags.StringVar(&o.data, "data", data, "`directory` of everything that lasts")
 	s.flags.StringVar(&o.host, "host", "127.0.0.1", "`address` to listen on")
 	s.flags.IntVar(&o.portBase, "port-base", 9000, "first of 24 ports: API here, S3 at +1..3, regional caches at +11..13, edges at +21..23")
+	s.list(&o.regions, "regions", "names of the three `regions` (default: "+strings.Join(devRegions[:], ",")+")")
 	s.flags.BoolVar(&o.wan, "wan", false, "add real round-trip delays between the regions")
 	s.flags.TextVar(&o.edgeMemory, "edge-memory", o.edgeMemory, "memory cache `size` of each edge")
 	s.flags.TextVar(&o.regionalMemory, "regional-memory", o.regionalMemory, "memory cache `size` of each regional cache")
@@ -85,6 +92,9 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 		if o.portBase < 1 || o.portBase > 65535-23 {
 			return usagef("--port-base must be between 1 and %d", 65535-23)
 		}
+		if err := checkDevRegions(o.regions); err != nil {
+			return err
+		}
 		var err error
 		if o.encryption.keys != "" {
 			if _, err := o.encryption.open(); err != nil {
@@ -100,6 +110,23 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 		}
 		return runDev(ctx, p, o, log)
 	}
+}
+
+// checkDevRegions refuses what cannot name the regions of meridian dev. The names
+// are parts of directories, URLs and bucket names of stores.
+func checkDevRegions(names []string) error {
+	if len(names) != len(devRegions) {
+		return usagef("--regions must name %d regions, as in %s", len(devRegions), strings.Join(devRegions[:], ","))
+	}
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return usagef("--regions names %s twice", name)
+		}
+		if len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || name[0] == '-' {
+			return usagef("--regions: %q has other characters than a-z, 0-9 and -, or more than 32, or begins with -", name)
+		}
+	}
+	return nil
 }
 
 // runDev starts every role in this process, over the code that runs them apart.
@@ -132,7 +159,7 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	db := postgres.Config{URL: pg.URL(), MasterKey: key, Region: devRegions[0], MaxConns: 24, Log: log}
+	db := postgres.Config{URL: pg.URL(), MasterKey: key, Region: o.regions[0], MaxConns: 24, Log: log}
 	store, err := postgres.Open(ctx, db)
 	if err != nil {
 		return errors.Join(err, pg.Stop(context.WithoutCancel(ctx)))
@@ -208,15 +235,15 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 	next := func() { behind, stage = append(behind, stage...), nil }
 
 	err = add(newMetadata(metadataConfig{
-		listener: listeners[0], clusterSecret: dir.clusterSecret, region: devRegions[0], regions: devRegions[:],
-		distances: devRTT, store: store, dial: o.dialer(devRegions[0]), log: o.log, to: log, rules: o.rules,
+		listener: listeners[0], clusterSecret: dir.clusterSecret, region: o.regions[0], regions: o.regions,
+		distances: o.rtt(), store: store, dial: o.dialer(o.regions[0]), log: o.log, to: log, rules: o.rules,
 	}))
-	for i, region := range devRegions {
+	for i, region := range o.regions {
 		if err != nil {
 			break // what keeps one store from opening keeps them all
 		}
 		err = add(newOrigin(ctx, originConfig{
-			listener: listeners[1+i], region: region, regions: devRegions[:], data: filepath.Join(dir.path, "origin", region),
+			listener: listeners[1+i], region: region, regions: o.regions, data: filepath.Join(dir.path, "origin", region),
 			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log, rules: o.rules,
 			crypt: keys,
 		}))
@@ -227,7 +254,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		memory size
 	}{{metadata.TierRegional, 11, o.regionalMemory}, {metadata.TierEdge, 21, o.edgeMemory}} {
 		next()
-		for i, region := range devRegions {
+		for i, region := range o.regions {
 			err = errors.Join(err, add(newEdge(edgeConfig{
 				listener: listeners[tier.port+i], region: region, tier: tier.name, id: tier.name + "-" + region,
 				clusterSecret: dir.clusterSecret, metadata: []string{reachable(listeners[0].Addr())}, memory: tier.memory,
@@ -262,6 +289,7 @@ func (o *devOptions) dialer(region string) wan.DialFunc {
 	if !o.wan {
 		return d.DialContext
 	}
+	rtt := o.rtt()
 	return wan.Dialer(d.DialContext, func(addr string) time.Duration {
 		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
@@ -271,11 +299,11 @@ func (o *devOptions) dialer(region string) wan.DialFunc {
 		if err != nil {
 			return 0
 		}
-		there := devRegions[0]
+		there := o.regions[0]
 		if offset := n - o.portBase; offset > 0 && offset%10 >= 1 && offset%10 <= len(devRegions) {
-			there = devRegions[offset%10-1]
+			there = o.regions[offset%10-1]
 		}
-		return max(devRTT[[2]string{region, there}], devRTT[[2]string{there, region}])
+		return max(rtt[[2]string{region, there}], rtt[[2]string{there, region}])
 	})
 }
 
@@ -286,7 +314,7 @@ func (o *devOptions) table(out io.Writer, dir *devDirectory) {
 	}
 	fmt.Fprintf(w, "console, API\t%s\n\n", url(0))
 	fmt.Fprintln(w, "region\tS3 endpoint\tregional cache\tedge")
-	for i, region := range devRegions {
+	for i, region := range o.regions {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", region, url(1+i), url(11+i), url(21+i))
 	}
 	fmt.Fprintf(w, "\naccess key\t%s\n", dir.root.accessKey)

@@ -9,6 +9,7 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -18,26 +19,33 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/minio/crc64nvme"
+	"github.com/zeebo/xxh3"
 )
 
 // Algorithm names a checksum in lower case, as in the header
 // x-amz-checksum-<algorithm>.
 type Algorithm string
 
-// The algorithms. MD5 is that of ETag and Content-MD5, and has no header of the
-// x-amz-checksum family.
+// The algorithms. ETag is the MD5 of ETag and Content-MD5 in hexadecimal digits,
+// and has no header of the x-amz-checksum family.
 const (
 	CRC32     Algorithm = "crc32"
 	CRC32C    Algorithm = "crc32c"
 	CRC64NVME Algorithm = "crc64nvme"
+	MD5       Algorithm = "md5"
 	SHA1      Algorithm = "sha1"
 	SHA256    Algorithm = "sha256"
-	MD5       Algorithm = "md5"
+	SHA512    Algorithm = "sha512"
+	XXHash64  Algorithm = "xxhash64"
+	XXHash3   Algorithm = "xxhash3"
+	XXHash128 Algorithm = "xxhash128"
+	ETag      Algorithm = "etag"
 )
 
 // Algorithms are those that clients may choose.
-var Algorithms = []Algorithm{CRC32, CRC32C, CRC64NVME, SHA1, SHA256}
+var Algorithms = []Algorithm{CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHash128, XXHash3, XXHash64}
 
 // Parse reads a name in either case, as x-amz-checksum-algorithm has it.
 func Parse(name string) (Algorithm, bool) {
@@ -50,14 +58,18 @@ func (a Algorithm) Size() int {
 	switch a {
 	case CRC32, CRC32C:
 		return 4
-	case CRC64NVME:
+	case CRC64NVME, XXHash64, XXHash3:
 		return 8
-	case MD5:
+	case XXHash128:
+		return 16
+	case MD5, ETag:
 		return md5.Size
 	case SHA1:
 		return sha1.Size
 	case SHA256:
 		return sha256.Size
+	case SHA512:
+		return sha512.Size
 	}
 	return 0
 }
@@ -69,6 +81,10 @@ func (a Algorithm) Valid(value string) bool {
 	return err == nil && len(b) == a.Size()
 }
 
+// Whole reports whether the checksum of a whole object can be made out of those of
+// its parts; that of the others is a composite.
+func (a Algorithm) Whole() bool { return polynomials[a] != nil }
+
 func (a Algorithm) new() hash.Hash {
 	switch a {
 	case CRC32:
@@ -77,12 +93,20 @@ func (a Algorithm) new() hash.Hash {
 		return crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	case CRC64NVME:
 		return crc64nvme.New()
-	case MD5:
+	case MD5, ETag:
 		return md5.New()
 	case SHA1:
 		return sha1.New()
 	case SHA256:
 		return sha256.New()
+	case SHA512:
+		return sha512.New()
+	case XXHash64:
+		return xxhash.New()
+	case XXHash3:
+		return xxh3.New()
+	case XXHash128:
+		return xxh3.New128()
 	}
 	return nil
 }
@@ -120,12 +144,12 @@ func (s *Set) Write(p []byte) (int, error) {
 func (s *Set) Size() int64 { return s.size }
 
 // Sums are the checksums of what was written so far, by algorithm: in base64 as
-// S3 has them, MD5 in hex as an ETag has it.
+// S3 has them, ETag in hex.
 func (s *Set) Sums() map[string]string {
 	sums := make(map[string]string, len(s.hashes))
 	for i, a := range s.algorithms {
 		sum := s.hashes[i].Sum(nil)
-		if a == MD5 {
+		if a == ETag {
 			sums[string(a)] = hex.EncodeToString(sum)
 		} else {
 			sums[string(a)] = base64.StdEncoding.EncodeToString(sum)
@@ -138,7 +162,7 @@ func (s *Set) Sums() map[string]string {
 // a hyphen, as S3 gives it to a multipart object.
 func Composite(a Algorithm, parts []string) (string, error) {
 	h := a.new()
-	if h == nil || a == CRC64NVME {
+	if h == nil || a == CRC64NVME || a == ETag {
 		return "", fmt.Errorf("%s has no composite checksums", a)
 	}
 	for i, p := range parts {

@@ -16,7 +16,8 @@ import (
 // "123456789".
 func TestSumsOfTheCheckString(t *testing.T) {
 	t.Parallel()
-	s := checksum.NewSet(checksum.CRC32, checksum.CRC32C, checksum.CRC64NVME, checksum.SHA1, checksum.SHA256, checksum.MD5, checksum.MD5)
+	s := checksum.NewSet(checksum.CRC32, checksum.CRC32C, checksum.CRC64NVME, checksum.SHA1, checksum.SHA256, checksum.SHA512, checksum.MD5,
+		checksum.ETag, checksum.ETag)
 	_, _ = s.Write([]byte("1234"))
 	_, _ = s.Write([]byte("56789"))
 	want := map[string]string{
@@ -25,7 +26,9 @@ func TestSumsOfTheCheckString(t *testing.T) {
 		"crc64nvme": "rosUhgp5mIg=", // ae8b14860a799888
 		"sha1":      "98O8HYCOBHMq32eZZczDTKeuNEE=",
 		"sha256":    "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=",
-		"md5":       "25f9e794323b453885f5181f1b624d0b",
+		"sha512":    "2eZ2LdHI6vbWGzxhkvxAjU1tXxF20MKRabwk5xw/J0rSf81YEbMT1oH35V7ALXPUmclUVba1u1A6z1dPuo/+hQ==",
+		"md5":       "JfnnlDI7RTiF9RgfG2JNCw==",
+		"etag":      "25f9e794323b453885f5181f1b624d0b",
 	}
 	got := s.Sums()
 	if len(got) != len(want) || s.Size() != 9 {
@@ -34,6 +37,22 @@ func TestSumsOfTheCheckString(t *testing.T) {
 	for a, w := range want {
 		if got[a] != w {
 			t.Errorf("%s = %s, want %s", a, got[a], w)
+		}
+	}
+}
+
+// TestSumsAsSDKsMakeThem compares with what is known of S3's form of the sums for
+// "abcdefg", byte order included.
+func TestSumsAsSDKsMakeThem(t *testing.T) {
+	t.Parallel()
+	for a, want := range map[checksum.Algorithm]string{
+		checksum.XXHash64: "GGCUDikCgi0=", checksum.XXHash3: "WkDcP9RMBS8=", checksum.XXHash128: "Kq/YOGmlnDE/55jA7aptxg==",
+		checksum.MD5: "esZsDxSN6VGbi9JkMSxNZA==", checksum.CRC64NVME: "SmzZ/LTp1CA=",
+	} {
+		s := checksum.NewSet(a)
+		_, _ = s.Write([]byte("abcdefg"))
+		if got := s.Sums()[string(a)]; got != want || !a.Valid(got) {
+			t.Errorf("%s = %s, want %s", a, got, want)
 		}
 	}
 }
@@ -86,8 +105,8 @@ func TestCompositeAndMalformedSums(t *testing.T) {
 	if _, ok := checksum.Parse("CRC32C"); !ok {
 		t.Error("CRC32C is not known")
 	}
-	if _, ok := checksum.Parse("md5"); ok {
-		t.Error("md5 can be chosen")
+	if _, ok := checksum.Parse("etag"); ok {
+		t.Error("etag can be chosen")
 	}
 	if checksum.SHA1.Valid("y/Q5Jg==") || !checksum.CRC32.Valid("y/Q5Jg==") {
 		t.Error("Valid confuses lengths")
@@ -98,7 +117,7 @@ func second(_ string, err error) error { return err }
 
 func BenchmarkSet(b *testing.B) {
 	buf := make([]byte, 1<<20)
-	for _, set := range [][]checksum.Algorithm{{checksum.MD5}, {checksum.MD5, checksum.CRC64NVME}, {checksum.SHA256}} {
+	for _, set := range [][]checksum.Algorithm{{checksum.ETag}, {checksum.ETag, checksum.CRC64NVME}, {checksum.SHA256}, {checksum.XXHash3}} {
 		b.Run(string(set[len(set)-1]), func(b *testing.B) {
 			b.SetBytes(int64(len(buf)))
 			for b.Loop() {
@@ -129,19 +148,19 @@ func TestReaderRefusesInPlaceOfTheEnd(t *testing.T) {
 	var asked int
 	check := func(sums map[string]string) error {
 		asked++
-		if sums["md5"] != "900150983cd24fb0d6963f7d28e17f72" || sums["crc32"] == "" {
+		if sums["etag"] != "900150983cd24fb0d6963f7d28e17f72" || sums["crc32"] == "" {
 			return refused
 		}
 		return nil
 	}
-	good := checksum.NewReader(iotest.OneByteReader(strings.NewReader("abc")), check, checksum.MD5, checksum.CRC32)
+	good := checksum.NewReader(iotest.OneByteReader(strings.NewReader("abc")), check, checksum.ETag, checksum.CRC32)
 	if b, err := io.ReadAll(good); string(b) != "abc" || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
 	if sums, err := good.Finish(); len(sums) != 2 || err != nil || asked != 1 {
 		t.Errorf("%v, %v, checked %d times", sums, err, asked)
 	}
-	bad := checksum.NewReader(iotest.DataErrReader(strings.NewReader("abd")), check, checksum.MD5, checksum.CRC32)
+	bad := checksum.NewReader(iotest.DataErrReader(strings.NewReader("abd")), check, checksum.ETag, checksum.CRC32)
 	if _, err := io.ReadAll(bad); !errors.Is(err, refused) {
 		t.Errorf("a body that the check refuses ends with %v", err)
 	}
@@ -149,14 +168,14 @@ func TestReaderRefusesInPlaceOfTheEnd(t *testing.T) {
 		t.Errorf("and then with %v", err)
 	}
 	// Somebody who knows the size may stop there.
-	unread := checksum.NewReader(strings.NewReader("abd"), check, checksum.MD5, checksum.CRC32)
+	unread := checksum.NewReader(strings.NewReader("abd"), check, checksum.ETag, checksum.CRC32)
 	if _, err := io.ReadFull(unread, make([]byte, 3)); err != nil {
 		t.Error(err)
 	}
 	if _, err := unread.Finish(); !errors.Is(err, refused) {
 		t.Errorf("Finish = %v", err)
 	}
-	cut := checksum.NewReader(iotest.TimeoutReader(strings.NewReader("abc")), check, checksum.MD5)
+	cut := checksum.NewReader(iotest.TimeoutReader(strings.NewReader("abc")), check, checksum.ETag)
 	asked = 0
 	if _, err := io.ReadAll(cut); err == nil || asked != 0 {
 		t.Errorf("a body cut short ends with %v, checked %d times", err, asked)

@@ -49,7 +49,7 @@ func decodedContentLength(r *http.Request) (int64, error) {
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < 0 {
-		return 0, refuse(ErrMissingContentLength, "MissingContentLength", "x-amz-decoded-content-length must be a number of bytes.")
+		return 0, refuse(ErrMissingContentLength, "MissingContentLength", "You must provide the Content-Length HTTP header.")
 	}
 	return n, nil
 }
@@ -67,12 +67,14 @@ func announcedTrailers(r *http.Request) []string {
 	return names
 }
 
-// incomplete is the error of a body that ended too early.
+// incomplete is the error of a body that is shorter or longer than was announced.
 func incomplete(cause error) *Error {
 	e := refuse(ErrIncompleteBody, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
 	e.cause = cause
 	return e
 }
+
+var errLonger = errors.New("the body is longer than announced")
 
 // plainReader reads a body as it is.
 type plainReader struct {
@@ -93,7 +95,7 @@ func (p *plainReader) Read(b []byte) (int, error) {
 	}
 	if p.left >= 0 {
 		if p.left -= int64(n); p.left < 0 {
-			p.err = refuse(ErrIncompleteBody, "IncompleteBody", "The request body is longer than its Content-Length")
+			p.err = incomplete(errLonger)
 			return 0, p.err
 		}
 	}
@@ -102,8 +104,11 @@ func (p *plainReader) Read(b []byte) (int, error) {
 		return n, nil
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF) && p.left > 0:
 		err = incomplete(io.ErrUnexpectedEOF)
-	case errors.Is(err, io.EOF) && p.hash != nil && hex.EncodeToString(p.hash.Sum(nil)) != p.want:
-		err = refuse(ErrContentSHA256, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+	case errors.Is(err, io.EOF) && p.hash != nil:
+		if got := hex.EncodeToString(p.hash.Sum(nil)); got != p.want {
+			err = refuse(ErrContentSHA256, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.").
+				with("ClientComputedContentSHA256", p.want).with("S3ComputedContentSHA256", got)
+		}
 	}
 	p.err = err
 	return n, err

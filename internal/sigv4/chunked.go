@@ -13,12 +13,15 @@ import (
 	"net/http"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 const (
 	// chunkBuffer holds at least a line; larger reads go around it.
 	chunkBuffer = 16 << 10
+	// minChunk is the least size of a chunk that is not the last.
+	minChunk = 8 << 10
 	// maxChunkLine bounds a chunk's header line and a line of the trailer.
 	maxChunkLine = 4 << 10
 	maxTrailers  = 16
@@ -42,6 +45,9 @@ type chunkReader struct {
 	announced []string
 	left      int64 // of the announced length
 	inChunk   int64 // left of the current chunk
+	chunks    int   // begun so far, the empty one at the end apart
+	last      int64 // size of the one begun last
+	least     int64 // size of each but the last
 	trailer   http.Header
 	err       error
 
@@ -59,6 +65,7 @@ func newChunkReader(a *Auth, src io.Reader, length int64, announced []string) *c
 		trailing:  a.PayloadHash != StreamingPayload,
 		announced: announced,
 		left:      length,
+		least:     minChunk,
 	}
 	if c.signed {
 		c.mac, c.sum = hmac.New(sha256.New, a.key), sha256.New()
@@ -105,10 +112,15 @@ func (c *chunkReader) begin() error {
 		return err
 	}
 	if size > c.left {
-		return refuse(ErrIncompleteBody, "IncompleteBody", "The request body is longer than x-amz-decoded-content-length")
+		return incomplete(errLonger)
 	}
 	if size > 0 {
-		c.inChunk = size
+		if c.chunks > 0 && c.last < c.least {
+			return refuse(ErrChunkSize, "InvalidChunkSizeError", "Only the last chunk is allowed to have a size less than %d bytes", c.least).
+				with("Chunk", strconv.Itoa(c.chunks)).with("BadChunkSize", strconv.FormatInt(c.last, 10))
+		}
+		c.inChunk, c.last = size, size
+		c.chunks++
 		return nil
 	}
 	if c.left > 0 {
@@ -341,11 +353,17 @@ func readError(err error) error {
 	return err
 }
 
+// invalidChunk refuses a body whose chunks cannot be told apart, of which S3 says
+// no more than that it ended; why is for the log.
 func invalidChunk(why string) *Error {
-	return refuse(ErrInvalidChunk, "InvalidRequest", "The aws-chunked body is malformed: %s.", why)
+	e := refuse(ErrInvalidChunk, "IncompleteBody", "The request body terminated unexpectedly")
+	e.cause = errors.New(why)
+	return e
 }
 
 func malformedTrailer(why string) *Error {
-	return refuse(ErrMalformedTrailer, "MalformedTrailerError",
-		"The request contained trailing data that was not well-formed or did not conform to our published schema: %s.", why)
+	e := refuse(ErrMalformedTrailer, "MalformedTrailerError",
+		"The request contained trailing data that was not well-formed or did not conform to our published schema.")
+	e.cause = errors.New(why)
+	return e
 }

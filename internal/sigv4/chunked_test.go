@@ -167,7 +167,7 @@ func TestUnsignedTrailer(t *testing.T) {
 		} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
 				t.Parallel()
-				for _, size := range []int{1000, 16 << 10, 1 << 20} {
+				for _, size := range []int{minChunk, 16 << 10, 1 << 20} {
 					got, trailer, err := decodeUnsigned(encodeUnsigned(body, size, c.last), c.announced, c.length, src)
 					if !errors.Is(err, c.want) {
 						t.Fatalf("chunks of %d: got %v, want %v", size, err, c.want)
@@ -250,13 +250,34 @@ func TestTrailerOrder(t *testing.T) {
 	for _, swap := range []bool{false, true} {
 		auth := &Auth{Scope: Scope{docKey, "20130524", "europe", "s3"}, Time: docTime(), PayloadHash: StreamingPayloadTrailer, signature: EmptyPayload}
 		auth.key = DeriveKey(docSecret, "20130524", "europe", "s3")
-		wire := string(signChunks(auth.key, auth.signature, auth.Scope, auth.Time, []byte("Meridian"), 4, "x-amz-a:1\nx-amz-b:2\n"))
+		wire := string(signChunks(auth.key, auth.signature, auth.Scope, auth.Time, []byte("Meridian"), 8, "x-amz-a:1\nx-amz-b:2\n"))
 		if swap {
 			wire = strings.Replace(wire, "x-amz-a:1\r\nx-amz-b:2\r\n", "x-amz-b:2\r\nx-amz-a:1\r\n", 1)
 		}
 		got, err := io.ReadAll(newChunkReader(auth, strings.NewReader(wire), 8, []string{"x-amz-a", "x-amz-b"}))
 		if err != nil || string(got) != "Meridian" || auth.Trailer().Get("x-amz-b") != "2" {
 			t.Errorf("swapped %v: %q, %v, %v", swap, got, auth.Trailer(), err)
+		}
+	}
+}
+
+// TestChunksThatAreTooSmall: only the last one may have less than 8 KiB.
+func TestChunksThatAreTooSmall(t *testing.T) {
+	t.Parallel()
+	body := strings.Repeat("M", 20_000)
+	for sizes, ok := range map[[3]int]bool{
+		{minChunk, 20_000 - minChunk, 0}: true, {20_000 - 1, 1, 0}: true, {minChunk - 1, 20_000 - minChunk + 1, 0}: false, {minChunk, 10, 20_000 - minChunk - 10}: false,
+	} {
+		wire, rest := "", body
+		for _, n := range sizes {
+			if n > 0 {
+				wire, rest = wire+strconv.FormatInt(int64(n), 16)+"\r\n"+rest[:n]+"\r\n", rest[n:]
+			}
+		}
+		_, _, err := decodeUnsigned(wire+"0\r\n\r\n", "", len(body), plainSource)
+		var refused *Error
+		if ok && err != nil || !ok && (!errors.Is(err, ErrChunkSize) || !errors.As(err, &refused) || refused.Fields[0].Name != "Chunk") {
+			t.Errorf("chunks of %v: %v", sizes, err)
 		}
 	}
 }

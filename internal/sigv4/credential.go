@@ -25,38 +25,26 @@ type claim struct {
 // their order do not matter.
 func parseHeader(h string) (claim, error) {
 	var c claim
-	scheme, rest, _ := strings.Cut(strings.Trim(h, " \t"), " ")
-	if scheme != algorithm {
-		return c, refuse(ErrUnsupportedAlgorithm, "InvalidRequest",
-			"The authorization mechanism you have provided is not supported. Please use %s.", algorithm)
+	scheme, rest, ok := strings.Cut(strings.Trim(h, " \t"), " ")
+	switch {
+	case scheme == algorithm:
+	case scheme == "AWS" && ok:
+		return c, unsupportedVersion()
+	case !ok:
+		return c, badAuthorization(h, "Authorization header is invalid -- one and only one ' ' (space) required.")
+	default:
+		return c, badAuthorization(scheme, "Unsupported Authorization Type")
 	}
-	var credential string
-	for rest != "" {
-		var element string
-		element, rest, _ = strings.Cut(rest, ",")
-		element = strings.Trim(element, " \t")
-		if element == "" {
-			continue
-		}
-		name, value, ok := strings.Cut(element, "=")
-		field := &credential
-		switch strings.TrimRight(name, " \t") {
-		case "Credential":
-		case "SignedHeaders":
-			field = &c.signed
-		case "Signature":
-			field = &c.signature
-		default:
-			ok = false
-		}
-		value = strings.TrimLeft(value, " \t")
-		if !ok || value == "" || *field != "" {
-			return c, malformed(false, "it must hold Credential, SignedHeaders and Signature once each.")
-		}
-		*field = value
+	fields, err := headerFields(rest)
+	if err != nil {
+		return c, err
 	}
-	if credential == "" || c.signed == "" || c.signature == "" {
-		return c, malformed(false, "it must hold Credential, SignedHeaders and Signature once each.")
+	credential := fields["Credential"]
+	c.signed, c.signature = fields["SignedHeaders"], fields["Signature"]
+	for _, name := range []string{"Credential", "SignedHeaders", "Signature"} {
+		if fields[name] == "" {
+			return c, malformed(false, "missing %s.", name)
+		}
 	}
 	if err := c.parseCredential(credential); err != nil {
 		return c, err
@@ -64,25 +52,50 @@ func parseHeader(h string) (claim, error) {
 	return c, c.check()
 }
 
+// headerFields are the elements of an Authorization header behind its scheme.
+func headerFields(list string) (map[string]string, error) {
+	fields := map[string]string{}
+	for element := range strings.SplitSeq(list, ",") {
+		if element = strings.Trim(element, " \t"); element == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(element, "=")
+		name = strings.TrimRight(name, " \t")
+		if _, twice := fields[name]; !ok || twice {
+			return nil, malformed(false, "the authorization component %q is malformed.", element)
+		}
+		fields[name] = strings.TrimLeft(value, " \t")
+	}
+	if len(fields) != 3 {
+		return nil, malformed(false, "the authorization header requires three components: Credential, SignedHeaders, and Signature.")
+	}
+	return fields, nil
+}
+
+// unsupportedVersion refuses Signature Version 2.
+func unsupportedVersion() *Error {
+	return refuse(ErrUnsupportedAlgorithm, "InvalidRequest",
+		"The authorization mechanism you have provided is not supported. Please use %s.", algorithm)
+}
+
 // parseCredential reads "access-key/date/region/service/aws4_request", from the
 // right since access keys may hold slashes.
 func (c *claim) parseCredential(s string) error {
+	const expecting = "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"."
+	several := strings.Count(s, "/") != 4
 	var fields [4]string
 	for i := range fields {
 		cut := strings.LastIndexByte(s, '/')
 		if cut < 0 {
-			return malformed(c.presigned, "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".")
+			return badCredential(c.presigned, expecting)
 		}
 		fields[i], s = s[cut+1:], s[:cut]
 	}
-	if fields[0] != terminator {
-		return malformed(c.presigned, "the Credential is mal-formed; incorrect terminal %q. This endpoint uses %q.", fields[0], terminator)
-	}
-	if _, err := time.Parse(shortFormat, fields[3]); err != nil {
-		return malformed(c.presigned, "incorrect date format %q. This date in the credential must be in the format \"yyyyMMdd\".", fields[3])
-	}
-	if s == "" || fields[1] == "" || fields[2] == "" {
-		return malformed(c.presigned, "the Credential is mal-formed; an element of it is empty.")
+	switch {
+	case fields[0] != terminator && several, s == "", fields[1] == "", fields[2] == "":
+		return badCredential(c.presigned, expecting)
+	case fields[0] != terminator:
+		return badCredential(c.presigned, "incorrect terminal %q. This endpoint uses %q.", fields[0], terminator)
 	}
 	c.Scope = Scope{AccessKey: s, Service: fields[1], Region: fields[2], Date: fields[3]}
 	return nil
@@ -205,8 +218,12 @@ func parseQuery(query string) (claim, error) {
 		}
 		*field = decoded
 	}
-	if alg != "" && alg != algorithm {
+	switch {
+	case alg == "", alg == algorithm:
+	case alg == asymmetric:
 		return c, malformed(true, "X-Amz-Algorithm only supports \"%s\"", algorithm)
+	default:
+		return c, malformed(true, "X-Amz-Algorithm only supports \"%s and %s\"", algorithm, asymmetric)
 	}
 	if alg == "" || credential == "" || c.signature == "" || c.date == "" || c.signed == "" || expires == "" {
 		return c, malformed(true, "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
@@ -216,7 +233,7 @@ func parseQuery(query string) (claim, error) {
 	case err != nil:
 		return c, malformed(true, "X-Amz-Expires should be a number")
 	case seconds < 1:
-		return c, malformed(true, "X-Amz-Expires must be positive")
+		return c, malformed(true, "X-Amz-Expires must be non-negative")
 	case seconds > int64(MaxExpires/time.Second):
 		return c, malformed(true, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than %d seconds", MaxExpires/time.Second)
 	}

@@ -11,7 +11,7 @@ import (
 var (
 	ErrNoCredentials        = errors.New("no credentials")                       // AccessDenied
 	ErrSeveralMechanisms    = errors.New("only one auth mechanism allowed")      // InvalidArgument
-	ErrUnsupportedAlgorithm = errors.New("unsupported authorization mechanism")  // InvalidRequest
+	ErrUnsupportedAlgorithm = errors.New("unsupported authorization mechanism")  // InvalidRequest, InvalidArgument
 	ErrMalformed            = errors.New("malformed authorization")              // AuthorizationHeaderMalformed, AuthorizationQueryParametersError
 	ErrUnknownAccessKey     = errors.New("unknown access key")                   // InvalidAccessKeyId
 	ErrSignatureMismatch    = errors.New("signature does not match")             // SignatureDoesNotMatch
@@ -20,11 +20,12 @@ var (
 	ErrExpired              = errors.New("request has expired")                  // AccessDenied
 	ErrNotYetValid          = errors.New("request is not valid yet")             // AccessDenied
 	ErrUnsignedHeaders      = errors.New("headers were not signed")              // AccessDenied
-	ErrInvalidContentSHA256 = errors.New("invalid x-amz-content-sha256")         // InvalidRequest
+	ErrInvalidContentSHA256 = errors.New("invalid x-amz-content-sha256")         // InvalidArgument
 	ErrContentSHA256        = errors.New("x-amz-content-sha256 does not match")  // XAmzContentSHA256Mismatch
 	ErrIncompleteBody       = errors.New("body differs from its length")         // IncompleteBody
 	ErrMissingContentLength = errors.New("missing x-amz-decoded-content-length") // MissingContentLength
-	ErrInvalidChunk         = errors.New("malformed aws-chunked body")           // InvalidRequest
+	ErrInvalidChunk         = errors.New("malformed aws-chunked body")           // IncompleteBody
+	ErrChunkSize            = errors.New("chunk too small")                      // InvalidChunkSizeError
 	ErrMalformedTrailer     = errors.New("malformed trailer")                    // MalformedTrailerError
 )
 
@@ -43,7 +44,18 @@ type Error struct {
 	CanonicalRequest string
 	// Headers are those that should have been signed, comma separated.
 	Headers string
-	cause   error
+	// Fields are further elements of S3's answer, in order.
+	Fields []Field
+	cause  error
+}
+
+// Field is an element that S3's answer has beside code and message.
+type Field struct{ Name, Value string }
+
+// with adds a field.
+func (e *Error) with(name, value string) *Error {
+	e.Fields = append(e.Fields, Field{name, value})
+	return e
 }
 
 func (e *Error) Error() string {
@@ -73,6 +85,20 @@ func malformed(presigned bool, format string, args ...any) *Error {
 	}
 	return refuse(ErrMalformed, "AuthorizationHeaderMalformed",
 		"The authorization header is malformed; "+format, args...)
+}
+
+// badCredential is malformed with what S3 says before it of a credential in a
+// query.
+func badCredential(presigned bool, format string, args ...any) *Error {
+	if presigned {
+		format = "Error parsing the X-Amz-Credential parameter; " + format
+	}
+	return malformed(presigned, format, args...)
+}
+
+// badAuthorization refuses a header that is of no version of AWS's signatures.
+func badAuthorization(value, text string) *Error {
+	return refuse(ErrUnsupportedAlgorithm, "InvalidArgument", "%s", text).with("ArgumentName", "Authorization").with("ArgumentValue", value)
 }
 
 // keyError dresses what a KeyFunc returned; errors of its own pass through.

@@ -41,6 +41,7 @@ const (
 	MaxExpires = 7 * 24 * time.Hour
 
 	algorithm   = "AWS4-HMAC-SHA256"
+	asymmetric  = "AWS4-ECDSA-P256-SHA256" // SigV4A, which nothing here verifies
 	terminator  = "aws4_request"
 	timeFormat  = "20060102T150405Z"
 	shortFormat = "20060102"

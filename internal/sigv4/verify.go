@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -134,8 +135,7 @@ func claimOf(r *http.Request) (claim, error) {
 	case kind == authV4:
 		return parseQuery(query)
 	case kind == authV2:
-		return claim{}, refuse(ErrUnsupportedAlgorithm, "InvalidRequest",
-			"The authorization mechanism you have provided is not supported. Please use %s.", algorithm)
+		return claim{}, unsupportedVersion()
 	}
 	return claim{}, refuse(ErrNoCredentials, "AccessDenied", "Access Denied")
 }
@@ -146,16 +146,19 @@ func (v *Verifier) checkScope(s *Scope, presigned bool) error {
 		service = DefaultService
 	}
 	if s.Service != service {
-		return malformed(presigned, "incorrect service %q. This endpoint belongs to %q.", s.Service, service)
+		return badCredential(presigned, "incorrect service %q. This endpoint belongs to %q.", s.Service, service)
 	}
 	if s.Region != DefaultRegion && !slices.Contains(v.Regions, s.Region) {
 		expected := DefaultRegion
 		if len(v.Regions) > 0 {
 			expected = v.Regions[0]
 		}
-		e := malformed(presigned, "the region '%s' is wrong; expecting '%s'", s.Region, expected)
+		e := badCredential(presigned, "the region %q is wrong; expecting %q", s.Region, expected)
 		e.Region = expected
 		return e
+	}
+	if _, err := time.Parse(shortFormat, s.Date); err != nil {
+		return badCredential(presigned, "incorrect date format %q. This date in the credential must be in the format \"yyyyMMdd\".", s.Date)
 	}
 	return nil
 }
@@ -170,12 +173,14 @@ func (a *Auth) checkDate(r *http.Request, now time.Time) error {
 	t, err := time.Parse(timeFormat, date)
 	if err != nil {
 		if t, err = http.ParseTime(date); err != nil {
-			return refuse(ErrMissingDate, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+			return refuse(ErrMissingDate, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
 		}
 	}
 	a.Time = t.UTC()
 	if skew := now.Sub(t); skew > MaxSkew || skew < -MaxSkew {
-		return refuse(ErrSkewed, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+		return refuse(ErrSkewed, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.").
+			with("RequestTime", date).with("ServerTime", now.UTC().Format(time.RFC3339)).
+			with("MaxAllowedSkewMilliseconds", strconv.FormatInt(MaxSkew.Milliseconds(), 10))
 	}
 	return a.checkDay(date)
 }
@@ -194,14 +199,16 @@ func (a *Auth) checkPresigned(c *claim, now time.Time) error {
 		return malformed(true, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
 	}
 	a.Time, a.Expires = t, t.Add(c.expires)
-	if err := a.checkDay(c.date); err != nil {
+	if err := a.checkDay(c.date[:len(shortFormat)]); err != nil {
 		return err
 	}
 	if now.Before(t.Add(-MaxSkew)) {
-		return refuse(ErrNotYetValid, "AccessDenied", "Request is not valid yet")
+		return refuse(ErrNotYetValid, "AccessDenied", "Request is not valid yet.")
 	}
 	if now.After(a.Expires) {
-		return refuse(ErrExpired, "AccessDenied", "Request has expired")
+		return refuse(ErrExpired, "AccessDenied", "Request has expired.").
+			with("X-Amz-Expires", strconv.FormatInt(int64(c.expires/time.Second), 10)).
+			with("Expires", a.Expires.UTC().Format(time.RFC3339)).with("ServerTime", now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -231,9 +238,10 @@ func (a *Auth) choosePayload(r *http.Request, c *claim) error {
 	case StreamingPayload, StreamingPayloadTrailer, StreamingUnsignedTrailer:
 	default:
 		if !isSHA256(a.PayloadHash) {
-			return refuse(ErrInvalidContentSHA256, "InvalidRequest",
-				"x-amz-content-sha256 must be %s, %s, %s, %s or a valid sha256 value.",
-				UnsignedPayload, StreamingUnsignedTrailer, StreamingPayload, StreamingPayloadTrailer)
+			return refuse(ErrInvalidContentSHA256, "InvalidArgument",
+				"x-amz-content-sha256 must be %s, %s, %s, %s, STREAMING-%s-PAYLOAD, STREAMING-%s-PAYLOAD-TRAILER or a valid sha256 value.",
+				UnsignedPayload, StreamingUnsignedTrailer, StreamingPayload, StreamingPayloadTrailer, asymmetric, asymmetric).
+				with("ArgumentName", "x-amz-content-sha256").with("ArgumentValue", a.PayloadHash)
 		}
 		a.bodyHash = a.PayloadHash
 	}
@@ -288,7 +296,7 @@ func (a *Auth) checkSignature(r *http.Request, c *claim) error {
 	var toSign [256]byte
 	sts := appendStringToSign(toSign[:0], a.Time, c.Scope, canonical)
 	if !sameSignature(a.key, sts, c.signature) {
-		return mismatch(c.AccessKey, string(sts), string(canonical))
+		return mismatch(c.AccessKey, string(sts), string(canonical)).with("SignatureProvided", c.signature)
 	}
 	return nil
 }

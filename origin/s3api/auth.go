@@ -25,7 +25,8 @@ func (i identity) anonymous() bool { return i.role == "" && !i.node }
 func (c *call) identify() error {
 	if !sigv4.Present(c.r) {
 		if c.r.Header.Get("Authorization") != "" {
-			return refuse(errInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+			_, err := (&sigv4.Verifier{}).Verify(c.r) // says what is wrong with it
+			return fmt.Errorf("verify signature: %w", err)
 		}
 		return nil
 	}
@@ -35,6 +36,9 @@ func (c *call) identify() error {
 		Service: sigv4.DefaultService,
 		Now:     c.opts.Now,
 		Keys: func(ctx context.Context, s sigv4.Scope) (key []byte, err error) {
+			if c.r.Header.Get("X-Amz-Security-Token") != "" || c.query.Has("X-Amz-Security-Token") {
+				return nil, errInvalidToken // there are no temporary credentials
+			}
 			var secret string
 			who, secret, err = c.secret(ctx, s.AccessKey)
 			if err != nil {
@@ -46,9 +50,6 @@ func (c *call) identify() error {
 	auth, err := v.Verify(c.r)
 	if err != nil {
 		return fmt.Errorf("verify signature: %w", err)
-	}
-	if auth.SecurityToken != "" {
-		return errInvalidToken // there are no temporary credentials
 	}
 	c.who, c.auth = who, auth
 	return nil

@@ -218,7 +218,7 @@ func (c *call) copyAlgorithm() (checksum.Algorithm, error) {
 // copyAlgorithms are the checksums that the copy gets: the one asked for, else
 // those of the source, else the default.
 func copyAlgorithms(src *metadata.Version, asked checksum.Algorithm) []checksum.Algorithm {
-	algs := []checksum.Algorithm{checksum.MD5}
+	algs := []checksum.Algorithm{checksum.ETag}
 	if asked != "" {
 		return append(algs, asked)
 	}

@@ -119,7 +119,7 @@ func (d *digest) algorithms(fallback checksum.Algorithm) []checksum.Algorithm {
 	if alg == "" {
 		alg = fallback
 	}
-	algs := []checksum.Algorithm{checksum.MD5}
+	algs := []checksum.Algorithm{checksum.ETag}
 	if alg != "" {
 		algs = append(algs, alg)
 	}
@@ -129,8 +129,8 @@ func (d *digest) algorithms(fallback checksum.Algorithm) []checksum.Algorithm {
 // verify compares what was announced with what came. It is called after the
 // last byte was read.
 func (d *digest) verify(sums map[string]string) error {
-	if d.md5 != "" && d.md5 != sums[string(checksum.MD5)] {
-		return refuse(errBadDigest, "").with("ExpectedDigest", hexToBase64(d.md5)).with("CalculatedDigest", hexToBase64(sums[string(checksum.MD5)]))
+	if d.md5 != "" && d.md5 != sums[string(checksum.ETag)] {
+		return refuse(errBadDigest, "").with("ExpectedDigest", hexToBase64(d.md5)).with("CalculatedDigest", hexToBase64(sums[string(checksum.ETag)]))
 	}
 	if d.trailer {
 		value := d.auth.Trailer().Get(checksumPrefix + string(d.algorithm))

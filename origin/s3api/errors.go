@@ -167,6 +167,9 @@ func signatureFailure(sig *sigv4.Error, err error) *failure {
 			f.fields = append(f.fields, x)
 		}
 	}
+	for _, x := range sig.Fields {
+		f.fields = append(f.fields, field{x.Name, x.Value})
+	}
 	return f
 }
 

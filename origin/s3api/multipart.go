@@ -190,7 +190,7 @@ func (c *call) copyPart() error {
 		}
 	}
 	defer body.Close()
-	part, err := c.opts.Uploads.PutPart(c.r.Context(), u, n, size, body, []checksum.Algorithm{checksum.MD5, alg}, nil)
+	part, err := c.opts.Uploads.PutPart(c.r.Context(), u, n, size, body, []checksum.Algorithm{checksum.ETag, alg}, nil)
 	if err != nil {
 		return err
 	}
