@@ -22,6 +22,9 @@ import (
 const (
 	rootKey    = "root"
 	rootSecret = "conformance-secret"
+	// regions are called as S3's are: the suites sign for some of them, and make
+	// buckets there. The endpoint that they test is that of the first.
+	regions = "us-east-1,eu-central-1,us-west-2"
 )
 
 // meridian is the one under test: `meridian dev` with its own data and ports.
@@ -62,7 +65,7 @@ func (m *meridian) start(ctx context.Context) (err error) {
 		return err
 	}
 	defer log.Close()
-	m.cmd = exec.Command(m.o.meridian, "dev", "--data", data, "--port-base", strconv.Itoa(m.base)) //nolint:gosec,noctx // ended by stop, in order
+	m.cmd = exec.Command(m.o.meridian, "dev", "--data", data, "--port-base", strconv.Itoa(m.base), "--regions", regions) //nolint:gosec,noctx // ended by stop, in order
 	m.cmd.Env = append(suiteEnv(), "MERIDIAN_ROOT_ACCESS_KEY="+rootKey, "MERIDIAN_ROOT_SECRET_KEY="+rootSecret)
 	m.cmd.Stderr = log
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to pass on

@@ -9,6 +9,7 @@ package cors
 import (
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -61,6 +62,9 @@ type RefusedError string
 
 func (r RefusedError) Error() string { return string(r) }
 
+// ErrSchema wraps a refusal of a configuration that its schema has ruled out.
+var ErrSchema = errors.New("not as the schema has it")
+
 // The ways in which a preflight is refused.
 const (
 	ErrNoOrigin  RefusedError = "Insufficient information. Origin request header needed."
@@ -85,7 +89,7 @@ func Parse(document json.RawMessage) (*Config, error) {
 // Check refuses what S3 refuses, in its words.
 func (c *Config) Check() error {
 	if len(c.Rules) == 0 || len(c.Rules) > maxRules {
-		return refuse("The number of CORS rules should not be less than 1 or exceed the allowed limit of %d rules.", maxRules)
+		return fmt.Errorf("%w: %w", ErrSchema, refuse("The number of CORS rules should not be less than 1 or exceed the allowed limit of %d rules.", maxRules))
 	}
 	for _, r := range c.Rules {
 		if err := r.check(); err != nil {
@@ -97,7 +101,7 @@ func (c *Config) Check() error {
 
 func (r *Rule) check() error {
 	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 {
-		return refuse("A CORS rule needs at least one AllowedMethod and one AllowedOrigin.")
+		return fmt.Errorf("%w: %w", ErrSchema, refuse("A CORS rule needs at least one AllowedMethod and one AllowedOrigin."))
 	}
 	if len(r.ID) > maxID {
 		return refuse("The ID of a CORS rule may have up to %d characters.", maxID)
@@ -113,7 +117,7 @@ func (r *Rule) check() error {
 				return refuse("%s \"%.100s\" can not have more than one wildcard.", what, pattern)
 			}
 			if !printable(pattern) {
-				return refuse("%s %.100q is empty or holds characters that no header can.", what, pattern)
+				return refuse("%s \"%.100s\" contains invalid character.", what, pattern)
 			}
 		}
 	}
@@ -125,15 +129,19 @@ func (r *Rule) check() error {
 			return refuse("ExposeHeader %.100q is not the name of a header.", h)
 		}
 	}
-	if r.MaxAgeSeconds != nil && *r.MaxAgeSeconds < 0 {
-		return refuse("MaxAgeSeconds must not be negative.")
-	}
 	return nil
 }
 
 // printable says whether s can stand in a header.
 func printable(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// isToken says whether s is the name of a header (RFC 9110, section 5.1).
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", r)
+	})
 }
 
 // Actual sets on h, the header of an answer to r that is no preflight, what lets
@@ -196,13 +204,17 @@ func headerNames(lists []string) ([]string, error) {
 	var names []string
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.ToLower(strings.TrimSpace(name)); name == "" {
+			trimmed := strings.ToLower(strings.TrimSpace(name))
+			if trimmed == "" {
 				continue
 			}
-			if !printable(name) || len(names) == maxRequested {
+			if !isToken(trimmed) {
+				return nil, refuse("Access-Control-Request-Headers \"%.100s\" contains invalid character.", name)
+			}
+			if len(names) == maxRequested {
 				return nil, ErrForbidden
 			}
-			names = append(names, name)
+			names = append(names, trimmed)
 		}
 	}
 	return names, nil
@@ -248,9 +260,11 @@ func (r *Rule) write(h http.Header, origin, pattern string) {
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
 	h.Set("Access-Control-Allow-Methods", strings.Join(r.AllowedMethods, ", "))
-	if len(r.ExposeHeaders) > 0 {
-		h.Set("Access-Control-Expose-Headers", strings.Join(r.ExposeHeaders, ", "))
+	expose := r.ExposeHeaders
+	if !slices.ContainsFunc(expose, func(name string) bool { return strings.EqualFold(name, "ETag") }) {
+		expose = append(slices.Clone(expose), "ETag") // without which a page cannot complete an upload by parts
 	}
+	h.Set("Access-Control-Expose-Headers", strings.Join(expose, ", "))
 	if r.MaxAgeSeconds != nil {
 		h.Set("Access-Control-Max-Age", strconv.Itoa(*r.MaxAgeSeconds))
 	}

@@ -203,7 +203,7 @@ func (c *chunkReader) verifyChunk() error {
 	sts = append(sts, EmptyPayload+"\n"...)
 	sts = hex.AppendEncode(sts, sum[:])
 	if !c.sameSignature(sts) {
-		return mismatch(c.auth.AccessKey, string(sts), "")
+		return mismatch(c.auth.AccessKey, string(sts), "", string(c.claimed[:]))
 	}
 	c.previous = c.claimed
 	return nil
@@ -304,7 +304,7 @@ func (c *chunkReader) verifyTrailer(lines []string) error {
 		}
 		lines = slices.Sorted(slices.Values(lines))
 	}
-	return mismatch(c.auth.AccessKey, string(sts), "")
+	return mismatch(c.auth.AccessKey, string(sts), "", string(c.claimed[:]))
 }
 
 // line reads a line with its ending; too long a one is of the kind given.

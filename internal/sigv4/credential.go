@@ -7,10 +7,19 @@ import (
 	"time"
 )
 
+// place is where a request carries its credentials.
+type place int
+
+const (
+	inHeader place = iota
+	inQuery        // of a presigned URL
+	inForm         // of a POST
+)
+
 // claim is what a request says of its own signature.
 type claim struct {
 	Scope
-	presigned bool
+	place     place
 	signed    string // names of signed headers, lower case, joined by ";"
 	signature string // 64 lower-case hexadecimal digits
 
@@ -43,7 +52,7 @@ func parseHeader(h string) (claim, error) {
 	c.signed, c.signature = fields["SignedHeaders"], fields["Signature"]
 	for _, name := range []string{"Credential", "SignedHeaders", "Signature"} {
 		if fields[name] == "" {
-			return c, malformed(false, "missing %s.", name)
+			return c, malformed(inHeader, "missing %s.", name)
 		}
 	}
 	if err := c.parseCredential(credential); err != nil {
@@ -62,12 +71,12 @@ func headerFields(list string) (map[string]string, error) {
 		name, value, ok := strings.Cut(element, "=")
 		name = strings.TrimRight(name, " \t")
 		if _, twice := fields[name]; !ok || twice {
-			return nil, malformed(false, "the authorization component %q is malformed.", element)
+			return nil, malformed(inHeader, "the authorization component %q is malformed.", element)
 		}
 		fields[name] = strings.TrimLeft(value, " \t")
 	}
 	if len(fields) != 3 {
-		return nil, malformed(false, "the authorization header requires three components: Credential, SignedHeaders, and Signature.")
+		return nil, malformed(inHeader, "the authorization header requires three components: Credential, SignedHeaders, and Signature.")
 	}
 	return fields, nil
 }
@@ -87,15 +96,15 @@ func (c *claim) parseCredential(s string) error {
 	for i := range fields {
 		cut := strings.LastIndexByte(s, '/')
 		if cut < 0 {
-			return badCredential(c.presigned, expecting)
+			return badCredential(c.place, expecting)
 		}
 		fields[i], s = s[cut+1:], s[:cut]
 	}
 	switch {
 	case fields[0] != terminator && several, s == "", fields[1] == "", fields[2] == "":
-		return badCredential(c.presigned, expecting)
+		return badCredential(c.place, expecting)
 	case fields[0] != terminator:
-		return badCredential(c.presigned, "incorrect terminal %q. This endpoint uses %q.", fields[0], terminator)
+		return badCredential(c.place, "incorrect terminal %q. This endpoint uses %q.", fields[0], terminator)
 	}
 	c.Scope = Scope{AccessKey: s, Service: fields[1], Region: fields[2], Date: fields[3]}
 	return nil
@@ -104,23 +113,23 @@ func (c *claim) parseCredential(s string) error {
 // check refuses what could not have come from a signer.
 func (c *claim) check() error {
 	if len(c.signature) != 64 {
-		return malformed(c.presigned, "the Signature must have 64 hexadecimal digits.")
+		return malformed(c.place, "the Signature must have 64 hexadecimal digits.")
 	}
 	for i := range len(c.signature) {
 		if d := c.signature[i]; fromHex(d) < 0 || d >= 'A' && d <= 'F' {
-			return malformed(c.presigned, "the Signature must be lower-case hexadecimal.")
+			return malformed(c.place, "the Signature must be lower-case hexadecimal.")
 		}
 	}
 	seen := 0
 	for name := range strings.SplitSeq(c.signed, ";") {
 		if !headerName(name) {
-			return malformed(c.presigned, "SignedHeaders must be lower-case names joined by semicolons.")
+			return malformed(c.place, "SignedHeaders must be lower-case names joined by semicolons.")
 		}
 		if c.signs(name) > 1 {
-			return malformed(c.presigned, "SignedHeaders names %q twice.", name)
+			return malformed(c.place, "SignedHeaders names %q twice.", name)
 		}
 		if seen++; seen > maxSignedHeaders {
-			return malformed(c.presigned, "SignedHeaders names more than %d headers.", maxSignedHeaders)
+			return malformed(c.place, "SignedHeaders names more than %d headers.", maxSignedHeaders)
 		}
 	}
 	if c.signs("host") == 0 {
@@ -185,7 +194,7 @@ func queryAuth(query string) authKind {
 
 // parseQuery reads the credentials of a presigned URL.
 func parseQuery(query string) (claim, error) {
-	c := claim{presigned: true}
+	c := claim{place: inQuery}
 	var alg, credential, expires string
 	for query != "" {
 		var param string
@@ -214,28 +223,28 @@ func parseQuery(query string) (claim, error) {
 		}
 		decoded, err := url.QueryUnescape(value)
 		if err != nil || decoded == "" || *field != "" {
-			return c, malformed(true, "Query-string authentication requires %s once and not empty.", name)
+			return c, malformed(inQuery, "Query-string authentication requires %s once and not empty.", name)
 		}
 		*field = decoded
 	}
 	switch {
 	case alg == "", alg == algorithm:
 	case alg == asymmetric:
-		return c, malformed(true, "X-Amz-Algorithm only supports \"%s\"", algorithm)
+		return c, malformed(inQuery, "X-Amz-Algorithm only supports \"%s\"", algorithm)
 	default:
-		return c, malformed(true, "X-Amz-Algorithm only supports \"%s and %s\"", algorithm, asymmetric)
+		return c, malformed(inQuery, "X-Amz-Algorithm only supports \"%s and %s\"", algorithm, asymmetric)
 	}
 	if alg == "" || credential == "" || c.signature == "" || c.date == "" || c.signed == "" || expires == "" {
-		return c, malformed(true, "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
+		return c, malformed(inQuery, "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
 	}
 	seconds, err := strconv.ParseInt(expires, 10, 64)
 	switch {
 	case err != nil:
-		return c, malformed(true, "X-Amz-Expires should be a number")
+		return c, malformed(inQuery, "X-Amz-Expires should be a number")
 	case seconds < 1:
-		return c, malformed(true, "X-Amz-Expires must be non-negative")
+		return c, malformed(inQuery, "X-Amz-Expires must be non-negative")
 	case seconds > int64(MaxExpires/time.Second):
-		return c, malformed(true, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than %d seconds", MaxExpires/time.Second)
+		return c, malformed(inQuery, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than %d seconds", MaxExpires/time.Second)
 	}
 	c.expires = time.Duration(seconds) * time.Second
 	if err := c.parseCredential(credential); err != nil {

@@ -79,9 +79,13 @@ func refuse(kind error, code, format string, args ...any) *Error {
 
 // malformed is ErrMalformed under the code that belongs to where the
 // credentials came from.
-func malformed(presigned bool, format string, args ...any) *Error {
-	if presigned {
+func malformed(p place, format string, args ...any) *Error {
+	switch p {
+	case inQuery:
 		return refuse(ErrMalformed, "AuthorizationQueryParametersError", format, args...)
+	case inForm:
+		return refuse(ErrMalformed, "InvalidArgument", format, args...)
+	case inHeader:
 	}
 	return refuse(ErrMalformed, "AuthorizationHeaderMalformed",
 		"The authorization header is malformed; "+format, args...)
@@ -89,11 +93,11 @@ func malformed(presigned bool, format string, args ...any) *Error {
 
 // badCredential is malformed with what S3 says before it of a credential in a
 // query.
-func badCredential(presigned bool, format string, args ...any) *Error {
-	if presigned {
+func badCredential(p place, format string, args ...any) *Error {
+	if p == inQuery {
 		format = "Error parsing the X-Amz-Credential parameter; " + format
 	}
-	return malformed(presigned, format, args...)
+	return malformed(p, format, args...)
 }
 
 // badAuthorization refuses a header that is of no version of AWS's signatures.

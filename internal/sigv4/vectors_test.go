@@ -197,7 +197,7 @@ func TestDocumentedPolicy(t *testing.T) {
 	}{
 		{docKey + scope, date, policy + "A", signature, ErrSignatureMismatch},
 		{docKey + scope, date, policy, strings.Repeat("0", 64), ErrSignatureMismatch},
-		{docKey + scope, date, policy, "short", ErrMalformed},
+		{docKey + scope, date, policy, "short", ErrSignatureMismatch},
 		{docKey + scope, "20151230T000000Z", policy, signature, ErrMalformed},
 		{docKey + scope, "2015", policy, signature, ErrMalformed},
 		{"OTHER" + scope, date, policy, signature, ErrUnknownAccessKey},

@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -51,15 +53,15 @@ func (v *Verifier) Verify(r *http.Request) (*Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := v.checkScope(&c.Scope, c.presigned); err != nil {
+	if err := v.checkScope(&c.Scope, c.place); err != nil {
 		return nil, err
 	}
 	now := v.now()
 	a := &Auth{
-		AccessKey: c.AccessKey, Scope: c.Scope, Presigned: c.presigned,
+		AccessKey: c.AccessKey, Scope: c.Scope, Presigned: c.place == inQuery,
 		SecurityToken: c.token, SignedHeaders: c.signed, signature: c.signature,
 	}
-	if c.presigned {
+	if a.Presigned {
 		err = a.checkPresigned(&c, now)
 	} else {
 		a.SecurityToken = r.Header.Get("X-Amz-Security-Token")
@@ -88,26 +90,25 @@ func (v *Verifier) Verify(r *http.Request) (*Auth, error) {
 // policy its base64 document as it came. What the policy allows and when it
 // expires is the caller's to check.
 func (v *Verifier) VerifyPolicy(ctx context.Context, credential, date, policy, signature string) (*Auth, error) {
-	c := claim{signature: signature, signed: "host"}
-	if err := c.parseCredential(credential); err != nil {
-		return nil, err
+	c := claim{place: inForm}
+	err := c.parseCredential(credential)
+	if err == nil {
+		err = v.checkScope(&c.Scope, inForm)
 	}
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	if err := v.checkScope(&c.Scope, false); err != nil {
-		return nil, err
+	var bad *Error
+	if errors.As(err, &bad) {
+		return nil, bad.with("ArgumentName", "x-amz-credential").with("ArgumentValue", credential)
 	}
 	t, err := time.Parse(timeFormat, date)
 	if err != nil || date[:len(shortFormat)] != c.Date {
-		return nil, malformed(false, "x-amz-date must be of the form %s and of the day of the credential.", timeFormat)
+		return nil, malformed(inForm, "X-Amz-Date must be formated via ISO8601 Long format").with("ArgumentName", "X-Amz-Date").with("ArgumentValue", date)
 	}
 	key, err := v.Keys(ctx, c.Scope)
 	if err != nil {
 		return nil, keyError(err, c.AccessKey)
 	}
 	if !sameSignature(key, []byte(policy), signature) {
-		return nil, mismatch(c.AccessKey, policy, "")
+		return nil, mismatch(c.AccessKey, policy, "", signature)
 	}
 	return &Auth{
 		AccessKey: c.AccessKey, Scope: c.Scope, Time: t,
@@ -140,25 +141,25 @@ func claimOf(r *http.Request) (claim, error) {
 	return claim{}, refuse(ErrNoCredentials, "AccessDenied", "Access Denied")
 }
 
-func (v *Verifier) checkScope(s *Scope, presigned bool) error {
+func (v *Verifier) checkScope(s *Scope, p place) error {
 	service := v.Service
 	if service == "" {
 		service = DefaultService
 	}
 	if s.Service != service {
-		return badCredential(presigned, "incorrect service %q. This endpoint belongs to %q.", s.Service, service)
+		return badCredential(p, "incorrect service %q. This endpoint belongs to %q.", s.Service, service)
 	}
 	if s.Region != DefaultRegion && !slices.Contains(v.Regions, s.Region) {
 		expected := DefaultRegion
 		if len(v.Regions) > 0 {
 			expected = v.Regions[0]
 		}
-		e := badCredential(presigned, "the region %q is wrong; expecting %q", s.Region, expected)
+		e := badCredential(p, "the region %q is wrong; expecting %q", s.Region, expected)
 		e.Region = expected
 		return e
 	}
 	if _, err := time.Parse(shortFormat, s.Date); err != nil {
-		return badCredential(presigned, "incorrect date format %q. This date in the credential must be in the format \"yyyyMMdd\".", s.Date)
+		return badCredential(p, "incorrect date format %q. This date in the credential must be in the format \"yyyyMMdd\".", s.Date)
 	}
 	return nil
 }
@@ -185,10 +186,17 @@ func (a *Auth) checkDate(r *http.Request, now time.Time) error {
 	return a.checkDay(date)
 }
 
+func (a *Auth) place() place {
+	if a.Presigned {
+		return inQuery
+	}
+	return inHeader
+}
+
 func (a *Auth) checkDay(date string) error {
 	var day [len(shortFormat)]byte
 	if string(a.Time.AppendFormat(day[:0], shortFormat)) != a.Scope.Date {
-		return malformed(a.Presigned, "Invalid credential date %q. This date is not the same as X-Amz-Date: %q.", a.Scope.Date, date)
+		return malformed(a.place(), "Invalid credential date %q. This date is not the same as X-Amz-Date: %q.", a.Scope.Date, date)
 	}
 	return nil
 }
@@ -196,7 +204,7 @@ func (a *Auth) checkDay(date string) error {
 func (a *Auth) checkPresigned(c *claim, now time.Time) error {
 	t, err := time.Parse(timeFormat, c.date)
 	if err != nil {
-		return malformed(true, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+		return malformed(inQuery, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
 	}
 	a.Time, a.Expires = t, t.Add(c.expires)
 	if err := a.checkDay(c.date[:len(shortFormat)]); err != nil {
@@ -218,7 +226,7 @@ func (a *Auth) checkPresigned(c *claim, now time.Time) error {
 func (a *Auth) choosePayload(r *http.Request, c *claim) error {
 	header := r.Header.Get("X-Amz-Content-Sha256")
 	a.PayloadHash = header
-	if c.presigned {
+	if a.Presigned {
 		switch {
 		case c.payload != "":
 			a.PayloadHash = c.payload
@@ -271,7 +279,7 @@ func checkUnsigned(r *http.Request, c *claim) error {
 			continue
 		}
 		if strings.EqualFold(name, "x-amz-content-sha256") {
-			if !c.presigned || !strings.HasPrefix(r.Header.Get(name), "STREAMING-") {
+			if c.place != inQuery || !strings.HasPrefix(r.Header.Get(name), "STREAMING-") {
 				continue
 			}
 		}
@@ -296,7 +304,7 @@ func (a *Auth) checkSignature(r *http.Request, c *claim) error {
 	var toSign [256]byte
 	sts := appendStringToSign(toSign[:0], a.Time, c.Scope, canonical)
 	if !sameSignature(a.key, sts, c.signature) {
-		return mismatch(c.AccessKey, string(sts), string(canonical)).with("SignatureProvided", c.signature)
+		return mismatch(c.AccessKey, string(sts), string(canonical), c.signature)
 	}
 	return nil
 }
@@ -331,9 +339,23 @@ func sameSignature(key, data []byte, signature string) bool {
 	return hmac.Equal(want[:], []byte(signature))
 }
 
-func mismatch(accessKey, stringToSign, canonical string) *Error {
+// mismatch tells all that was compared, which holds no secret. canonical is empty
+// where there is no canonical request.
+func mismatch(accessKey, stringToSign, canonical, provided string) *Error {
 	e := refuse(ErrSignatureMismatch, "SignatureDoesNotMatch",
 		"The request signature we calculated does not match the signature you provided. Check your key and signing method.")
 	e.AccessKey, e.StringToSign, e.CanonicalRequest = accessKey, stringToSign, canonical
+	e = e.with("SignatureProvided", provided).with("StringToSignBytes", spacedHex(stringToSign))
+	if canonical != "" {
+		e = e.with("CanonicalRequestBytes", spacedHex(canonical))
+	}
 	return e
+}
+
+// spacedHex is s in hexadecimal, byte by byte, as S3 shows what it signed.
+func spacedHex(s string) string {
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("% x", s)
 }

@@ -1,9 +1,9 @@
 package s3api
 
 import (
+	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"meridian/metadata"
@@ -25,6 +25,9 @@ func (c *call) getObjectAttributes() error {
 		return err
 	}
 	v, err := c.find()
+	if errors.Is(err, metadata.ErrDeleteMarker) {
+		return because(errNoSuchKey, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -119,17 +122,9 @@ func writeObjectParts(d *document, v *metadata.Version, limit, after int) {
 
 // partPage reads the size of a page of parts and the number that it follows.
 func (c *call) partPage(maxParts, marker string) (limit, after int, err error) {
-	limit = maxKeys
-	if maxParts != "" {
-		if limit, err = strconv.Atoi(maxParts); err != nil || limit < 0 {
-			return 0, 0, badArgument("max-parts", maxParts, "Argument max-parts must be an integer between 0 and 2147483647")
-		}
-		limit = min(limit, maxKeys)
+	if limit, err = parseLimit("max-parts", maxParts, maxKeys); err != nil {
+		return 0, 0, err
 	}
-	if marker != "" {
-		if after, err = strconv.Atoi(marker); err != nil || after < 0 {
-			return 0, 0, badArgument("part-number-marker", marker, "Argument part-number-marker must be an integer between 0 and 2147483647")
-		}
-	}
-	return limit, after, nil
+	after, err = parseLimit("part-number-marker", marker, 0)
+	return min(limit, maxKeys), after, err
 }

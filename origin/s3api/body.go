@@ -121,7 +121,7 @@ func (c *call) readAll(limit int64, rule digestRule) ([]byte, error) {
 		return nil, err
 	}
 	if rule == digestRequired && d.md5 == "" && d.algorithm == "" {
-		return nil, refuse(errInvalidRequest, "Missing required header for this request: Content-MD5")
+		return nil, refuse(errInvalidRequest, "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
 	}
 	b, err := c.openBody(limit)
 	var f *failure

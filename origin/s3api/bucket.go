@@ -3,6 +3,7 @@ package s3api
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,19 +14,25 @@ import (
 	"meridian/metadata/access"
 )
 
+// arnPrefix begins the Amazon resource name of a bucket.
+const arnPrefix = "arn:aws:s3:::"
+
 // maxBuckets is the greatest page of ListBuckets.
 const maxBuckets = 10_000
 
 // listBuckets lists all buckets but those of the system to whom may use them all
 // by their role, and to others their own.
 func (c *call) listBuckets() error {
-	limit, err := c.limit("max-buckets", maxBuckets, 1)
-	if err != nil {
-		return err
+	limit := maxBuckets
+	if s := c.query.Get("max-buckets"); s != "" {
+		var err error
+		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > maxBuckets {
+			return badArgument("max-buckets", asUTF8(s), "Argument max-buckets must be an integer between 1 and %d.", maxBuckets)
+		}
 	}
-	after, err := c.token("continuation-token")
-	if err != nil {
-		return err
+	after := c.query.Get("continuation-token") // the last name of the page before
+	if after != "" && metadata.CheckBucketName(after) != nil {
+		return badArgument("continuation-token", asUTF8(after), "The continuation token provided is incorrect")
 	}
 	prefix, region := c.query.Get("prefix"), c.query.Get("bucket-region")
 	d := newDocument("ListAllMyBucketsResult")
@@ -57,7 +64,7 @@ func (c *call) listBuckets() error {
 	d.end("Buckets")
 	d.optional("Prefix", prefix)
 	if more {
-		d.elem("ContinuationToken", encodeToken(last))
+		d.elem("ContinuationToken", last)
 	}
 	return c.w.sendXML(d)
 }
@@ -98,6 +105,7 @@ func (c *call) createBucket() error {
 		return err
 	}
 	c.w.Header().Set("Location", "/"+c.bucket)
+	c.w.Header().Set("X-Amz-Bucket-Arn", arnPrefix+c.bucket)
 	c.w.Header().Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil
@@ -205,8 +213,9 @@ func (c *call) readCreation(b *metadata.Bucket) error {
 	}
 	region := strings.TrimSpace(req.LocationConstraint)
 	switch {
-	case region == "", region == sigv4.DefaultRegion: // what tools say that were told of no region
-	case !slices.Contains(c.opts.Regions(), region):
+	case region == "":
+	case region == sigv4.DefaultRegion && region == c.opts.Region, !slices.Contains(c.opts.Regions(), region):
+		// S3 names that region by naming none.
 		return refuse(errInvalidLocationConstraint, "").with("LocationConstraint", region)
 	default:
 		b.Region = region
@@ -230,6 +239,7 @@ func (c *call) headBucket() error {
 	}
 	h := c.w.Header()
 	h.Set("X-Amz-Bucket-Region", b.Region)
+	h.Set("X-Amz-Bucket-Arn", arnPrefix+b.Name)
 	h.Set("X-Amz-Access-Point-Alias", "false")
 	h.Set("Content-Type", "application/xml")
 	c.w.WriteHeader(http.StatusOK)
@@ -251,7 +261,9 @@ func (c *call) getBucketLocation() error {
 		return err
 	}
 	d := newDocument("LocationConstraint")
-	escapeXML(&d.buf, b.Region)
+	if b.Region != sigv4.DefaultRegion { // which S3 names by naming none
+		escapeXML(&d.buf, b.Region)
+	}
 	return c.w.sendXML(d)
 }
 
@@ -297,27 +309,23 @@ func (c *call) putBucketVersioning() error {
 }
 
 // limit is a number in the query, at most most.
-func (c *call) limit(name string, most, least int) (int, error) {
-	s := c.query.Get(name)
+func (c *call) limit(name string, most int) (int, error) {
+	n, err := parseLimit(name, c.query.Get(name), most)
+	return min(n, most), err
+}
+
+// parseLimit reads a number from 0 to what 32 bits hold, or unset where there is
+// none.
+func parseLimit(name, s string, unset int) (int, error) {
 	if s == "" {
-		return most, nil
+		return unset, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
 	case err != nil:
-		return 0, badArgument(name, s, "Provided %s not an integer or within integer range", name)
-	case n < int64(least) || n > 1<<31-1:
-		return 0, badArgument(name, s, "Argument %s must be an integer between %d and 2147483647", camel(name), least)
+		return 0, badArgument(name, asUTF8(s), "Provided %s not an integer or within integer range", asUTF8(s))
+	case n < 0 || n > math.MaxInt32:
+		return 0, badArgument(name, s, "Argument %s must be an integer between 0 and %d", s, math.MaxInt32)
 	}
-	return min(int(n), most), nil
-}
-
-// camel is the name under which AWS speaks of a query parameter: maxKeys of
-// max-keys.
-func camel(name string) string {
-	first, rest, ok := strings.Cut(name, "-")
-	if !ok || rest == "" {
-		return name
-	}
-	return first + strings.ToUpper(rest[:1]) + rest[1:]
+	return int(n), nil
 }

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,8 +96,12 @@ func (c *call) writeCond() (metadata.Cond, error) {
 			return cond, refuse(errNotImplemented, "").with("Header", name)
 		}
 	}
-	if len(cond.IfMatch) > 0 && len(cond.IfNoneMatch) > 0 {
+	switch {
+	case len(cond.IfMatch) > 0 && len(cond.IfNoneMatch) > 0:
 		return cond, refuse(errNotImplemented, "").with("Header", "If-Match,If-None-Match")
+	case len(cond.IfNoneMatch) > 0 && !slices.Equal(cond.IfNoneMatch, []string{"*"}):
+		// S3 knows it only as "create, and replace nothing".
+		return cond, refuse(errNotImplemented, "").with("Header", "If-None-Match")
 	}
 	return cond, nil
 }

@@ -30,18 +30,15 @@ func parseCopySource(s string) (metadata.Ref, error) {
 	}
 	path, err := url.PathUnescape(path)
 	if err != nil {
-		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source encoding.")
+		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source encoding")
 	}
 	var ok bool
 	ref.Bucket, ref.Key, ok = strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if !ok || ref.Bucket == "" || ref.Key == "" {
-		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
-	}
-	if metadata.CheckBucketName(ref.Bucket) != nil {
+	switch {
+	case metadata.CheckBucketName(ref.Bucket) != nil:
 		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source bucket name")
-	}
-	if metadata.CheckKey(ref.Key) != nil {
-		return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid copy source object key")
+	case !ok, metadata.CheckKey(ref.Key) != nil:
+		return ref, badArgument("x-amz-copy-source", asUTF8(ref.Key), "Invalid copy source object key")
 	}
 	return ref, nil
 }
@@ -95,6 +92,9 @@ func (c *call) permitSource(ref metadata.Ref) error {
 	}
 	if err != nil {
 		return err
+	}
+	if want := c.header("X-Amz-Source-Expected-Bucket-Owner"); want != "" && want != b.Owner {
+		return errAccessDenied
 	}
 	r := c.request(actionOf("GetObject", ref.VersionID != ""), ref.Key, "")
 	setIfThere(r.Context, "s3:VersionId", ref.VersionID)
@@ -233,18 +233,28 @@ func copyAlgorithms(src *metadata.Version, asked checksum.Algorithm) []checksum.
 	return algs
 }
 
+// algorithmNames are the names of all algorithms, as S3 writes them.
+func algorithmNames() string {
+	names := make([]string, len(checksum.Algorithms))
+	for i, a := range checksum.Algorithms {
+		names[i] = strings.ToUpper(string(a))
+	}
+	return strings.Join(names, ", ")
+}
+
 func parseAlgorithm(name string) (checksum.Algorithm, error) {
 	alg, ok := checksum.Parse(name)
 	if !ok {
-		return "", refuse(errInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		return "", refuse(errInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [%s]", algorithmNames())
 	}
 	return alg, nil
 }
 
 // checksumElements are the XML names of checksums.
 var checksumElements = map[string]string{
-	"crc32": "ChecksumCRC32", "crc32c": "ChecksumCRC32C", "crc64nvme": "ChecksumCRC64NVME",
-	"sha1": "ChecksumSHA1", "sha256": "ChecksumSHA256",
+	"crc32": "ChecksumCRC32", "crc32c": "ChecksumCRC32C", "crc64nvme": "ChecksumCRC64NVME", "md5": "ChecksumMD5",
+	"sha1": "ChecksumSHA1", "sha256": "ChecksumSHA256", "sha512": "ChecksumSHA512",
+	"xxhash64": "ChecksumXXHASH64", "xxhash3": "ChecksumXXHASH3", "xxhash128": "ChecksumXXHASH128",
 }
 
 func writeChecksumElements(d *document, sums map[string]string, kind string) {

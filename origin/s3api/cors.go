@@ -78,7 +78,10 @@ func (c *call) putBucketCORS() error {
 	if err := c.readXML(smallXML, digestRequired, "CORSConfiguration", &config); err != nil {
 		return err
 	}
-	if err := config.Check(); err != nil {
+	switch err := config.Check(); {
+	case errors.Is(err, cors.ErrSchema):
+		return because(errMalformedXML, err)
+	case err != nil:
 		return refuse(errInvalidRequest, "%s", err)
 	}
 	document, err := json.Marshal(config)

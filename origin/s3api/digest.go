@@ -130,7 +130,7 @@ func (d *digest) algorithms(fallback checksum.Algorithm) []checksum.Algorithm {
 // last byte was read.
 func (d *digest) verify(sums map[string]string) error {
 	if d.md5 != "" && d.md5 != sums[string(checksum.ETag)] {
-		return refuse(errBadDigest, "").with("ExpectedDigest", hexToBase64(d.md5)).with("CalculatedDigest", hexToBase64(sums[string(checksum.ETag)]))
+		return refuse(errBadDigest, "").with("CalculatedDigest", hexToBase64(sums[string(checksum.ETag)])).with("ExpectedDigest", d.md5)
 	}
 	if d.trailer {
 		value := d.auth.Trailer().Get(checksumPrefix + string(d.algorithm))
@@ -138,7 +138,7 @@ func (d *digest) verify(sums map[string]string) error {
 			return because(errMalformedTrailer, fmt.Errorf("no %s%s in the trailer", checksumPrefix, d.algorithm))
 		}
 		if !d.algorithm.Valid(value) {
-			return invalidSum(d.algorithm)
+			return refuse(errInvalidRequest, "Value for %s%s trailing header is invalid.", checksumPrefix, d.algorithm)
 		}
 		d.want = value
 	}

@@ -162,7 +162,7 @@ func TestCredentialsThatDoNotHold(t *testing.T) {
 		"old date":       {signed(good, now.Add(-time.Hour), hello, []byte("hello")), 403, "RequestTimeTooSkewed"},
 		"other region":   {signed(sigv4.Signer{AccessKey: root.key, Secret: root.secret, Region: "mars"}, now, hello, []byte("hello")), 400, "AuthorizationHeaderMalformed"},
 		"other body":     {signed(good, now, hello, []byte("HELLO")), 400, "XAmzContentSHA256Mismatch"},
-		"bearer":         {w.do(user{}, "GET", "/bkt/key", nil, "Authorization: Bearer x"), 400, "InvalidRequest"},
+		"bearer":         {w.do(user{}, "GET", "/bkt/key", nil, "Authorization: Bearer x"), 400, "InvalidArgument"},
 		"version 2":      {w.do(user{}, "GET", "/bkt/key", nil, "Authorization: AWS a:b"), 400, "InvalidRequest"},
 		"garbage header": {w.do(user{}, "GET", "/bkt/key", nil, "Authorization: AWS4-HMAC-SHA256 x"), 400, "AuthorizationHeaderMalformed"},
 	} {
@@ -172,7 +172,7 @@ func TestCredentialsThatDoNotHold(t *testing.T) {
 	}
 	expired := w.request("GET", "/bkt/key", nil)
 	good.Presign(expired, time.Minute, now.Add(-2*time.Minute))
-	if r := w.send(expired); r.status != 403 || r.error(t).Code != "AccessDenied" || r.error(t).Message != "Request has expired" {
+	if r := w.send(expired); r.status != 403 || r.error(t).Code != "AccessDenied" || r.error(t).Message != "Request has expired." {
 		t.Errorf("expired URL: %d %s", r.status, r.body)
 	}
 	if n := w.blobCount(); n != 1 {

@@ -29,8 +29,11 @@ type form struct {
 // counts.
 func readForm(contentType string, body io.Reader) (*form, error) {
 	kind, params, err := mime.ParseMediaType(contentType)
-	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
+	if err != nil || kind != "multipart/form-data" {
 		return nil, refuse(errPreconditionFailed, "").with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data")
+	}
+	if params["boundary"] == "" {
+		return nil, errMalformedPOST
 	}
 	before := &beforeFile{r: body, left: maxFormRaw}
 	parts := multipart.NewReader(before, params["boundary"])

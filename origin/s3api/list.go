@@ -36,7 +36,7 @@ func (c *call) readListing() (listing, error) {
 		}
 	}
 	var err error
-	l.limit, err = c.limit("max-keys", maxKeys, 0)
+	l.limit, err = c.limit("max-keys", maxKeys)
 	return l, err
 }
 
@@ -82,6 +82,9 @@ func (c *call) token(name string) (string, error) {
 		return "", nil
 	}
 	s := c.query.Get(name)
+	if s == "" {
+		return "", nil
+	}
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil || len(b) < 2 || b[0] != '1' || checkListText(name, string(b[1:])) != nil {
 		return "", badArgument(name, s, "The continuation token provided is incorrect")
@@ -114,8 +117,8 @@ func (c *call) listObjects() error {
 	d.elem("Name", c.bucket)
 	d.elem("Prefix", l.encode(l.prefix))
 	d.elem("Marker", l.encode(marker))
-	if page.Truncated && l.delimiter != "" {
-		d.elem("NextMarker", l.encode(page.Next)) // without a delimiter it is the last key
+	if page.Truncated { // S3 says it with a delimiter only: without, it is the last key
+		d.elem("NextMarker", l.encode(page.Next))
 	}
 	d.number("MaxKeys", int64(l.limit))
 	d.optional("Delimiter", l.encode(l.delimiter))
@@ -152,7 +155,9 @@ func (c *call) listObjectsV2() error {
 	d.elem("Name", c.bucket)
 	d.elem("Prefix", l.encode(l.prefix))
 	d.optional("StartAfter", l.encode(startAfter))
-	d.optional("ContinuationToken", c.query.Get("continuation-token"))
+	if c.query.Has("continuation-token") {
+		d.elem("ContinuationToken", c.query.Get("continuation-token"))
+	}
 	if page.Truncated {
 		d.elem("NextContinuationToken", encodeToken(page.Next))
 	}

@@ -74,7 +74,7 @@ func (c *call) listUploads() error {
 	if err != nil {
 		return err
 	}
-	if l.limit, err = c.limit("max-uploads", maxKeys, 0); err != nil {
+	if l.limit, err = c.limit("max-uploads", maxKeys); err != nil {
 		return err
 	}
 	q := metadata.UploadQuery{

@@ -68,6 +68,11 @@ func (c *call) tellMarker(v *metadata.Version, err error) {
 // getObject answers GET and HEAD of an object.
 func (c *call) getObject() error {
 	c.sample.Local = true // unless the bytes come from elsewhere
+	if c.query.Has("partNumber") {
+		if _, err := partNumber(c.query.Get("partNumber")); err != nil {
+			return err
+		}
+	}
 	v, err := c.find()
 	if err != nil {
 		return err
@@ -144,6 +149,7 @@ func (c *call) writeSpan(v *metadata.Version, s *span) {
 		}
 		switch {
 		case !withChecksums:
+		case len(v.Parts) > 0 && v.ChecksumType == fullObject: // which says nothing of a part
 		case len(v.Parts) > 0:
 			writeChecksums(h, v.Parts[s.part-1].Checksums, v.ChecksumType)
 		default:

@@ -82,6 +82,7 @@ func (c *call) putObject() error {
 	h["ETag"] = []string{quote(put.ETag)}
 	c.writeNewVersion(&put, &bucket)
 	writeChecksums(h, put.Checksums, put.ChecksumType)
+	h.Set("X-Amz-Object-Size", strconv.FormatInt(put.Size, 10))
 	h.Set("Content-Length", "0")
 	c.w.WriteHeader(http.StatusOK)
 	return nil
@@ -92,7 +93,7 @@ func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
 	c.writeWritten(v)
 	c.writeExpiration(v)
 	c.writeEncryption(v.Encryption)
-	if b.Versioning != "" || !v.Null {
+	if !v.Null {
 		c.w.Header().Set("X-Amz-Version-Id", v.VersionID())
 	}
 }

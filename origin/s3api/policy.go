@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +28,7 @@ type postCondition struct {
 	field  string // lower case
 	value  string
 	prefix bool
+	never  bool // it holds for no form
 }
 
 // maxConditions bounds what a policy may cost.
@@ -39,38 +38,44 @@ const maxConditions = 200
 func parsePolicy(encoded string) (*postPolicy, error) {
 	text, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, badPolicy("Invalid Policy: it is not base64.")
+		return nil, badPolicy("Invalid Policy: invalid Base64 encoding.")
 	}
-	var doc struct {
-		Expiration string            `json:"expiration"`
-		Conditions []json.RawMessage `json:"conditions"`
+	var doc map[string]json.RawMessage
+	if json.Unmarshal(text, &doc) != nil || doc == nil {
+		return nil, errPolicyJSON
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(&doc); err != nil {
-		return nil, badPolicy("Invalid Policy: Invalid JSON.")
+	for name := range doc {
+		if name != "expiration" && name != "conditions" {
+			return nil, badPolicy("Invalid Policy: Unexpected: %q", asUTF8(name))
+		}
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, badPolicy("Invalid Policy: Invalid JSON.")
-	}
-	p := &postPolicy{most: -1}
+	var expiration string
+	var conditions []json.RawMessage
 	switch {
-	case doc.Expiration == "":
+	case doc["expiration"] == nil:
 		return nil, badPolicy("Invalid Policy: Policy missing expiration.")
-	case doc.Conditions == nil:
+	case json.Unmarshal(doc["expiration"], &expiration) != nil:
+		return nil, errPolicyJSON
+	case doc["conditions"] == nil:
 		return nil, badPolicy("Invalid Policy: Policy missing conditions.")
-	case len(doc.Conditions) > maxConditions:
+	case json.Unmarshal(doc["conditions"], &conditions) != nil || conditions == nil:
+		return nil, badPolicy("Invalid Policy: Invalid 'conditions' value: must be a List.")
+	case len(conditions) > maxConditions:
 		return nil, badPolicy("Invalid Policy: it has more than %d conditions.", maxConditions)
 	}
-	if p.expires, err = time.Parse(time.RFC3339, doc.Expiration); err != nil {
-		return nil, badPolicy("Invalid Policy: Invalid 'expiration' value: '%.60s'", asUTF8(doc.Expiration))
+	p := &postPolicy{most: -1}
+	if p.expires, err = time.Parse(time.RFC3339, expiration); err != nil {
+		return nil, badPolicy("Invalid Policy: Invalid 'expiration' value: '%.60s'", asUTF8(expiration))
 	}
-	for _, raw := range doc.Conditions {
+	for _, raw := range conditions {
 		if err := p.add(raw); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
+
+var errPolicyJSON = badPolicy("Invalid Policy: Invalid JSON.")
 
 func badPolicy(format string, args ...any) error {
 	return refuse(errInvalidPolicyDocument, format, args...)
@@ -97,15 +102,25 @@ func (p *postPolicy) add(raw json.RawMessage) error {
 	var list []any
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
-	if dec.Decode(&list) != nil || len(list) != 3 {
-		return badPolicy("Invalid Policy: a condition must be an object or a list of three elements.")
+	if dec.Decode(&list) != nil || list == nil {
+		return badPolicy("Invalid Policy: Invalid condition test: must be a List or Object.")
 	}
-	op, _ := list[0].(string)
-	if op = strings.ToLower(op); op == "content-length-range" {
+	if len(list) == 0 {
+		return badPolicy("Invalid Policy: Invalid Condition: missing operation identifier.")
+	}
+	given, _ := list[0].(string)
+	op := strings.ToLower(given)
+	switch {
+	case op != "eq" && op != "starts-with" && op != "content-length-range":
+		return badPolicy("Invalid Policy: Invalid Condition: unknown operation '%.60s'.", asUTF8(given))
+	case len(list) != 3:
+		return badPolicy("Invalid Policy: Invalid %s: wrong number of arguments.", op)
+	}
+	if op == "content-length-range" {
 		least, ok1 := policyNumber(list[1])
 		most, ok2 := policyNumber(list[2])
 		if !ok1 || !ok2 || least < 0 || most < least {
-			return badPolicy("Invalid Policy: content-length-range wants two sizes in bytes, in order.")
+			return errPolicyJSON
 		}
 		if p.most < 0 || most < p.most { // several must hold together
 			p.most = most
@@ -115,12 +130,19 @@ func (p *postPolicy) add(raw json.RawMessage) error {
 	}
 	name, ok1 := list[1].(string)
 	value, ok2 := list[2].(string)
-	field, dollar := strings.CutPrefix(name, "$")
-	if op != "eq" && op != "starts-with" || !ok1 || !ok2 || !dollar || field == "" {
-		return badPolicy("Invalid Policy: Invalid Condition: expected [\"eq\" or \"starts-with\", \"$field\", \"value\"].")
+	if !ok1 || !ok2 {
+		return errPolicyJSON
 	}
-	text := fmt.Sprintf("[%q, %q, %q]", op, name, value)
-	p.conditions = append(p.conditions, postCondition{text: text, field: strings.ToLower(field), value: value, prefix: op == "starts-with"})
+	text := string(raw)
+	var compact bytes.Buffer
+	if json.Compact(&compact, raw) == nil {
+		text = compact.String()
+	}
+	// A name without "$" is that of no field, and its condition holds for none.
+	field, dollar := strings.CutPrefix(name, "$")
+	p.conditions = append(p.conditions, postCondition{
+		text: text, field: strings.ToLower(field), value: value, prefix: op == "starts-with", never: !dollar || field == "",
+	})
 	return nil
 }
 
@@ -138,7 +160,7 @@ func policyNumber(v any) (int64, bool) {
 }
 
 // uncovered are the fields that need no condition.
-var uncovered = []string{"x-amz-signature", "file", "policy", "bucket"}
+var uncovered = []string{"x-amz-signature", "file", "policy"}
 
 // check refuses a form that the policy does not allow. fields are by lower-case
 // name; that of the bucket is the bucket of the URL.
@@ -149,7 +171,7 @@ func (p *postPolicy) check(fields map[string]string, now time.Time) error {
 	covered := map[string]bool{}
 	for _, c := range p.conditions {
 		covered[c.field] = true
-		if !c.holds(fields[c.field]) {
+		if c.never || !c.holds(fields[c.field]) {
 			return refuse(errAccessDenied, "Invalid according to Policy: Policy Condition failed: %s", asUTF8(c.text))
 		}
 	}

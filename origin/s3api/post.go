@@ -102,7 +102,7 @@ func (c *call) identifyForm(f *form) error {
 		}
 	}
 	if alg := f.fields["x-amz-algorithm"]; alg != "AWS4-HMAC-SHA256" {
-		return badArgument("x-amz-algorithm", asUTF8(alg), "x-amz-algorithm only supports \"AWS4-HMAC-SHA256\"")
+		return badArgument("X-Amz-Algorithm", asUTF8(alg), "Only AWS4-HMAC-SHA256 is supported")
 	}
 	if f.fields["x-amz-security-token"] != "" {
 		return errInvalidToken // there are no temporary credentials
@@ -240,8 +240,7 @@ func (c *call) answerForm(f *form, v metadata.Version) error {
 		h.Set("Content-Length", "0")
 		c.w.WriteHeader(http.StatusOK)
 	case "201":
-		d := &document{root: "PostResponse"}
-		d.buf.WriteString(xmlHeader + "<PostResponse>")
+		d := newDocument("PostResponse")
 		d.elem("Location", c.objectLocation())
 		d.elem("Bucket", c.bucket)
 		d.elem("Key", c.key)

@@ -30,7 +30,8 @@ type formPost struct {
 	after  [][2]string
 }
 
-// signedForm is a form whose policy covers exactly its fields, and more.
+// signedForm is a form whose policy covers exactly its fields and the bucket, and
+// more.
 func signedForm(u user, conditions []string, fields ...[2]string) formPost {
 	return expiringForm(u, time.Now().Add(time.Hour), conditions, fields...)
 }
@@ -43,6 +44,7 @@ func expiringForm(u user, expires time.Time, conditions []string, fields ...[2]s
 	for _, f := range fields[len(fields)-3:] {
 		conditions = append(conditions, fmt.Sprintf("{%q: %q}", f[0], f[1]))
 	}
+	conditions = append(conditions, `{"bucket": "photos"}`)
 	policy := base64.StdEncoding.EncodeToString([]byte(fmt.Sprintf(`{"expiration": %q, "conditions": [%s]}`,
 		expires.UTC().Format("2006-01-02T15:04:05.000Z"), strings.Join(conditions, ", "))))
 	key := sigv4.DeriveKey(u.secret, day, region, "s3")
@@ -91,7 +93,7 @@ func (w *world) postRefused(what string, p formPost, status int, code, words str
 // usual are the conditions and fields of a page that uploads photos.
 func usual() ([]string, [][2]string) {
 	return []string{
-			`{"bucket": "photos"}`, `["starts-with", "$key", "user/"]`, `["starts-with", "$Content-Type", "image/"]`,
+			`["starts-with", "$key", "user/"]`, `["starts-with", "$Content-Type", "image/"]`,
 			`["content-length-range", 2, 100]`, `{"x-amz-meta-title": "Tea & cake"}`, `["eq", "$success_action_status", "201"]`,
 		}, [][2]string{
 			{"key", "user/${filename}"}, {"Content-Type", "image/jpeg"}, {"X-Amz-Meta-Title", "Tea & cake"}, {"success_action_status", "201"},
@@ -160,7 +162,7 @@ func TestFormUploadRefused(t *testing.T) {
 		code   string
 		words  string
 	}{
-		"another key":        {set("key", "admin/x"), 403, "AccessDenied", `Policy Condition failed: ["starts-with", "$key", "user/"]`},
+		"another key":        {set("key", "admin/x"), 403, "AccessDenied", `Policy Condition failed: ["starts-with","$key","user/"]`},
 		"another type":       {set("Content-Type", "text/html"), 403, "AccessDenied", "Policy Condition failed"},
 		"a list of types":    {set("Content-Type", "image/png, text/html"), 403, "AccessDenied", "Policy Condition failed"},
 		"other metadata":     {set("X-Amz-Meta-Title", "Tea"), 403, "AccessDenied", "Policy Condition failed"},
@@ -173,7 +175,7 @@ func TestFormUploadRefused(t *testing.T) {
 		"no file":            {change(func(p *formPost) { p.file = nil }), 400, "InvalidArgument", "exactly one file"},
 		"another policy":     {set("policy", base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2099-01-01T00:00:00Z","conditions":[]}`))), 403, "SignatureDoesNotMatch", ""},
 		"no signature":       {set("x-amz-signature", ""), 400, "InvalidArgument", "x-amz-signature"},
-		"another algorithm":  {set("x-amz-algorithm", "AWS4-HMAC-SHA1"), 400, "InvalidArgument", "x-amz-algorithm"},
+		"another algorithm":  {set("x-amz-algorithm", "AWS4-HMAC-SHA1"), 400, "InvalidArgument", "Only AWS4-HMAC-SHA256"},
 		"great fields":       {set("X-Amz-Meta-Title", strings.Repeat("x", 21<<10)), 400, "MaxPostPreDataLengthExceeded", ""},
 		"expired":            {expiringForm(writer, time.Now().Add(-time.Second), conditions, fields...), 403, "AccessDenied", "Policy expired"},
 		"who may only read":  {signedForm(reader, conditions, fields...), 403, "AccessDenied", ""},
@@ -185,7 +187,7 @@ func TestFormUploadRefused(t *testing.T) {
 		"version 2":          {formPost{fields: [][2]string{{"key", "x"}, {"AWSAccessKeyId", "ROOTKEY"}, {"policy", "x"}, {"signature", "y"}}, file: []byte("x")}, 400, "InvalidRequest", "AWS4-HMAC-SHA256"},
 		"an unknown ACL":     {signedForm(writer, []string{`{"acl":"open"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"acl", "open"}), 400, "InvalidArgument", ""},
 		"another checksum":   {signedForm(writer, []string{`["starts-with","$x-amz-checksum-crc32",""]`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-checksum-crc32", "AAAAAA=="}), 400, "BadDigest", ""},
-		"a region elsewhere": {change(func(p *formPost) { p.fields = inCredential(p.fields, "/"+region+"/", "/mars/") }), 400, "AuthorizationHeaderMalformed", "mars"},
+		"a region elsewhere": {change(func(p *formPost) { p.fields = inCredential(p.fields, "/"+region+"/", "/mars/") }), 400, "InvalidArgument", "mars"},
 	} {
 		w.postRefused(what, c.p, c.status, c.code, c.words)
 	}

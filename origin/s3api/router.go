@@ -124,6 +124,16 @@ func unroutable(k routeKey) error {
 	default:
 		return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
 	}
+	switch k {
+	case routeKey{object, http.MethodPut, "partNumber"}:
+		return badArgument("partNumber", "partNumber", "This operation does not accept partNumber without uploadId")
+	case routeKey{object, http.MethodPut, "uploadId"}:
+		return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", "UPLOAD")
+	case routeKey{object, http.MethodGet, "uploads"}:
+		return refuse(errInvalidRequest, "Key is not expected for the GET method ?uploads subresource")
+	case routeKey{object, http.MethodGet, "versions"}:
+		return refuse(errInvalidRequest, "There is no such thing as the ?versions sub-resource for a key")
+	}
 	switch {
 	case strings.Contains(k.selector, "&"):
 		return badArgument("ResourceType", k.selector, "Conflicting query string parameters: %s", strings.ReplaceAll(k.selector, "&", ", "))

@@ -18,22 +18,25 @@ type span struct {
 
 // parseRange reads a Range header against a body of the given size. ok is false
 // where the header does not count: another unit, a list (S3 answers those with
-// the whole object), or nonsense. The error is InvalidRange.
+// the whole object), nonsense, or the last bytes of nothing. The error is
+// InvalidRange.
 func parseRange(header string, size int64) (off, n int64, ok bool, err error) {
 	spec, bytes := strings.CutPrefix(strings.TrimSpace(header), "bytes=")
 	if !bytes || strings.Contains(spec, ",") {
 		return 0, 0, false, nil
 	}
-	first, last, dash := strings.Cut(strings.TrimSpace(spec), "-")
+	first, last, dash := strings.Cut(spec, "-")
 	if !dash || first != "" && !digits(first) || last != "" && !digits(last) || first == "" && last == "" {
 		return 0, 0, false, nil
 	}
 	unsatisfiable := refuse(errInvalidRange, "").with("RangeRequested", header).
 		with("ActualObjectSize", strconv.FormatInt(size, 10))
 	if first == "" {
-		n = clamp(last)
-		if n == 0 || size == 0 {
+		if n = clamp(last); n == 0 {
 			return 0, 0, false, unsatisfiable
+		}
+		if size == 0 {
+			return 0, 0, false, nil
 		}
 		n = min(n, size)
 		return size - n, n, true, nil
@@ -131,7 +134,7 @@ func (c *call) partSpan(v *metadata.Version) (span, error) {
 func partNumber(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > MaxParts {
-		return 0, badArgument("partNumber", s, "Part number must be an integer between 1 and 10000, inclusive")
+		return 0, badArgument("partNumber", s, "Part number must be an integer between 1 and 10000, inclusive.")
 	}
 	return n, nil
 }
