@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"internal/hitbench":  {"edge/cache", "edge/cache/memory", "edge/cache/policy"},
 
 	"internal/conformance": {},
+	"internal/sigv2":       {},
 
 	"metadata":                   {},
 	"metadata/access":            {"metadata", "internal/iam"},
@@ -63,7 +64,7 @@ var layers = map[string][]string{
 	"origin":                {"origin/blob", "origin/crypt", "origin/record", "metadata", "metadata/admit", "internal/checksum", "internal/sse"},
 	"origin/peer":           {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":          {"origin/blob", "metadata"},
-	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/sigv4"},
+	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/sigv2", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/crypt", "origin/record", "internal/sse", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/presign":        {"metadata"},
 	"origin/replicate":      {"origin/blob", "origin/record", "metadata", "internal/checksum"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,14 +38,20 @@ const (
 // and its edge at base+21+i.
 var devRegions = [...]string{"us-west", "europe", "asia"}
 
+// maxDevRegions is how many regions the ports have room for.
+const maxDevRegions = 9
+
 // rtt are the round-trip times between regions under --wan. The metadata role
 // and Postgres are in the first one.
 func (o *devOptions) rtt() metadata.Distances {
-	return metadata.Distances{
-		{o.regions[0], o.regions[1]}: 140 * time.Millisecond,
-		{o.regions[0], o.regions[2]}: 110 * time.Millisecond,
-		{o.regions[1], o.regions[2]}: 220 * time.Millisecond,
+	far := map[[2]int]time.Duration{{0, 1}: 140 * time.Millisecond, {0, 2}: 110 * time.Millisecond, {1, 2}: 220 * time.Millisecond}
+	d := metadata.Distances{}
+	for i, a := range o.regions {
+		for j, b := range o.regions[:i] {
+			d[[2]string{b, a}] = cmp.Or(far[[2]int{j, i}], 150*time.Millisecond)
+		}
 	}
+	return d
 }
 
 // devDomains are names under which buckets are host names. Browsers and many
@@ -55,7 +62,7 @@ type devOptions struct {
 	data           string
 	host           string
 	portBase       int
-	regions        []string // as many as devRegions
+	regions        []string // one to nine
 	wan            bool
 	edgeMemory     size
 	regionalMemory size
@@ -74,8 +81,8 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	}
 	s.flags.StringVar(&o.data, "data", data, "`directory` of everything that lasts")
 	s.flags.StringVar(&o.host, "host", "127.0.0.1", "`address` to listen on")
-	s.flags.IntVar(&o.portBase, "port-base", 9000, "first of 24 ports: API here, S3 at +1..3, regional caches at +11..13, edges at +21..23")
-	s.list(&o.regions, "regions", "names of the three `regions` (default: "+strings.Join(devRegions[:], ",")+")")
+	s.flags.IntVar(&o.portBase, "port-base", 9000, "first of 24 ports, with three regions: API here, S3 at +1..3, regional caches at +11..13, edges at +21..23")
+	s.list(&o.regions, "regions", "names of the `regions`, one to nine (default: "+strings.Join(devRegions[:], ",")+")")
 	s.flags.BoolVar(&o.wan, "wan", false, "add real round-trip delays between the regions")
 	s.flags.TextVar(&o.edgeMemory, "edge-memory", o.edgeMemory, "memory cache `size` of each edge")
 	s.flags.TextVar(&o.regionalMemory, "regional-memory", o.regionalMemory, "memory cache `size` of each regional cache")
@@ -101,7 +108,7 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 				return err
 			}
 		}
-		if o.stores, err = stores.perRegion(len(devRegions)); err != nil {
+		if o.stores, err = stores.perRegion(len(o.regions)); err != nil {
 			return err
 		}
 		log, err := o.log.logger(p.stderr)
@@ -115,8 +122,8 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 // checkDevRegions refuses what cannot name the regions of meridian dev. The names
 // are parts of directories, URLs and bucket names of stores.
 func checkDevRegions(names []string) error {
-	if len(names) != len(devRegions) {
-		return usagef("--regions must name %d regions, as in %s", len(devRegions), strings.Join(devRegions[:], ","))
+	if len(names) < 1 || len(names) > maxDevRegions {
+		return usagef("--regions must name one to %d regions, as in %s", maxDevRegions, strings.Join(devRegions[:], ","))
 	}
 	for i, name := range names {
 		if slices.Contains(names[:i], name) {
@@ -179,7 +186,7 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 // starts.
 func (o *devOptions) listen(ctx context.Context) (map[int]net.Listener, error) {
 	listeners := map[int]net.Listener{}
-	for _, offset := range devPorts() {
+	for _, offset := range o.ports() {
 		addr := net.JoinHostPort(o.host, strconv.Itoa(o.portBase+offset))
 		l, err := listen(ctx, addr)
 		if err != nil {
@@ -193,9 +200,9 @@ func (o *devOptions) listen(ctx context.Context) (map[int]net.Listener, error) {
 	return listeners, nil
 }
 
-func devPorts() []int {
+func (o *devOptions) ports() []int {
 	ports := []int{0}
-	for i := range devRegions {
+	for i := range o.regions {
 		ports = append(ports, 1+i, 11+i, 21+i)
 	}
 	return ports
@@ -279,7 +286,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		<-ctx.Done()
 		return nil
 	}}))
-	setMemoryLimit(int64(len(devRegions)) * int64(o.edgeMemory+o.regionalMemory))
+	setMemoryLimit(int64(len(o.regions)) * int64(o.edgeMemory+o.regionalMemory))
 	return units, nil
 }
 
@@ -300,7 +307,7 @@ func (o *devOptions) dialer(region string) wan.DialFunc {
 			return 0
 		}
 		there := o.regions[0]
-		if offset := n - o.portBase; offset > 0 && offset%10 >= 1 && offset%10 <= len(devRegions) {
+		if offset := n - o.portBase; offset > 0 && offset%10 >= 1 && offset%10 <= len(o.regions) {
 			there = o.regions[offset%10-1]
 		}
 		return max(rtt[[2]string{region, there}], rtt[[2]string{there, region}])

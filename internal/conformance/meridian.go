@@ -22,18 +22,18 @@ import (
 const (
 	rootKey    = "root"
 	rootSecret = "conformance-secret"
-	// regions are called as S3's are: the suites sign for some of them, and make
-	// buckets there. The endpoint that they test is that of the first.
-	regions = "us-east-1,eu-central-1,us-west-2"
 )
 
 // meridian is the one under test: `meridian dev` with its own data and ports.
 type meridian struct {
-	o    options
-	dir  string
-	base int // first of its ports
-	cmd  *exec.Cmd
-	runs int
+	o options
+	// regions, comma-separated, are called as those of S3 that the suite makes
+	// buckets in. The endpoint that it tests is that of the first.
+	regions string
+	dir     string
+	base    int // first of its ports
+	cmd     *exec.Cmd
+	runs    int
 }
 
 // api is the URL of the metadata API, s3 that of an S3 endpoint.
@@ -65,7 +65,7 @@ func (m *meridian) start(ctx context.Context) (err error) {
 		return err
 	}
 	defer log.Close()
-	m.cmd = exec.Command(m.o.meridian, "dev", "--data", data, "--port-base", strconv.Itoa(m.base), "--regions", regions) //nolint:gosec,noctx // ended by stop, in order
+	m.cmd = exec.Command(m.o.meridian, "dev", "--data", data, "--port-base", strconv.Itoa(m.base), "--regions", m.regions) //nolint:gosec,noctx // ended by stop, in order
 	m.cmd.Env = append(suiteEnv(), "MERIDIAN_ROOT_ACCESS_KEY="+rootKey, "MERIDIAN_ROOT_SECRET_KEY="+rootSecret)
 	m.cmd.Stderr = log
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to pass on
@@ -165,11 +165,11 @@ func freePorts(ctx context.Context) (int, error) {
 		}
 		base := l.Addr().(*net.TCPAddr).Port/2 + 5000 // below those that systems hand out
 		_ = l.Close()                                 // nothing was accepted
-		if free(ctx, base, 24) {
+		if free(ctx, base, 30) {
 			return base, nil
 		}
 	}
-	return 0, errors.New("found no 24 free ports in a row")
+	return 0, errors.New("found no 30 free ports in a row")
 }
 
 func free(ctx context.Context, base, n int) bool {

@@ -112,7 +112,7 @@ func (c *chunkReader) begin() error {
 		return err
 	}
 	if size > c.left {
-		return incomplete(errLonger)
+		return c.excess()
 	}
 	if size > 0 {
 		if c.chunks > 0 && c.last < c.least {
@@ -144,6 +144,18 @@ func (c *chunkReader) begin() error {
 	}
 	c.auth.trailer = c.trailer
 	return io.EOF
+}
+
+// excess says what is wrong with a chunk that is longer than what is left of the
+// announced length: the body is longer, or the chunk ends before its size.
+func (c *chunkReader) excess() error {
+	if _, err := io.CopyN(io.Discard, c.src, c.left); err != nil {
+		return readError(err)
+	}
+	if next, err := c.src.Peek(1); err != nil || next[0] == '\r' {
+		return cutShort("a chunk is shorter than its size")
+	}
+	return incomplete(errLonger)
 }
 
 // header reads "size[;chunk-signature=...]\r\n".
@@ -260,6 +272,9 @@ func (c *chunkReader) readTrailer() error {
 				return malformedTrailer(trailerSignature + " is out of place")
 			}
 			copy(c.claimed[:], value)
+			if missing := c.missing(names); missing != nil {
+				return missing
+			}
 			if err := c.verifyTrailer(lines); err != nil {
 				return err
 			}
@@ -274,10 +289,8 @@ func (c *chunkReader) readTrailer() error {
 		lines = append(lines, name+":"+value+"\n")
 		trailer[textproto.CanonicalMIMEHeaderKey(name)] = []string{value}
 	}
-	for _, name := range c.announced {
-		if !slices.Contains(names, name) {
-			return malformedTrailer("the trailer lacks " + name + ", which x-amz-trailer announces")
-		}
+	if missing := c.missing(names); missing != nil {
+		return missing
 	}
 	if !c.signed { // minio-go ends with one empty line too many
 		if next, _ := c.src.Peek(2); string(next) == "\r\n" {
@@ -286,6 +299,16 @@ func (c *chunkReader) readTrailer() error {
 	}
 	if len(trailer) > 0 {
 		c.trailer = trailer
+	}
+	return nil
+}
+
+// missing refuses a trailer that lacks an announced name.
+func (c *chunkReader) missing(names []string) error {
+	for _, name := range c.announced {
+		if !slices.Contains(names, name) {
+			return malformedTrailer("the trailer lacks " + name + ", which x-amz-trailer announces")
+		}
 	}
 	return nil
 }
@@ -348,9 +371,18 @@ func (c *chunkReader) drained() error {
 // readError makes an end of the source what it is here: a body cut short.
 func readError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return incomplete(io.ErrUnexpectedEOF)
+		e := cutShort("the body ends amid its chunks")
+		e.cause = io.ErrUnexpectedEOF
+		return e
 	}
 	return err
+}
+
+// cutShort refuses a body that ends before its last chunk does.
+func cutShort(why string) *Error {
+	e := refuse(ErrIncompleteBody, "IncompleteBody", "The request body terminated unexpectedly")
+	e.cause = errors.New(why)
+	return e
 }
 
 // invalidChunk refuses a body whose chunks cannot be told apart, of which S3 says

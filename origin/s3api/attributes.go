@@ -109,11 +109,7 @@ func writeObjectParts(d *document, v *metadata.Version, limit, after int) {
 		details.number("Size", p.Size)
 		details.end("Part")
 	}
-	if truncated {
-		d.number("NextPartNumberMarker", int64(last))
-	} else {
-		d.number("NextPartNumberMarker", 0)
-	}
+	d.number("NextPartNumberMarker", int64(last))
 	d.number("MaxParts", int64(limit))
 	d.boolean("IsTruncated", truncated)
 	d.buf.Write(details.buf.Bytes())

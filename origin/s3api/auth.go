@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"meridian/internal/hop"
+	"meridian/internal/sigv2"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
 )
@@ -23,6 +24,9 @@ func (i identity) anonymous() bool { return i.role == "" && !i.node }
 // request without credentials is anonymous; one with credentials that do not
 // hold is refused, even where anonymous callers would be let in.
 func (c *call) identify() error {
+	if claim, ok, err := sigv2.Read(c.r); ok {
+		return c.identifyV2(claim, err)
+	}
 	if !sigv4.Present(c.r) {
 		if c.r.Header.Get("Authorization") != "" {
 			_, err := (&sigv4.Verifier{}).Verify(c.r) // says what is wrong with it

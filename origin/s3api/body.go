@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"meridian/internal/checksum"
 	"meridian/internal/sigv4"
@@ -112,6 +113,9 @@ const (
 )
 
 func (c *call) readAll(limit int64, rule digestRule) ([]byte, error) {
+	if c.auth != nil && strings.HasPrefix(c.auth.PayloadHash, "STREAMING-") {
+		return nil, refuse(errInvalidRequest, "The value of x-amz-content-sha256 header is invalid.")
+	}
 	d := &digest{}
 	var err error
 	if rule != digestOfObject {

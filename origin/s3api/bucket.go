@@ -247,7 +247,12 @@ func (c *call) headBucket() error {
 }
 
 func (c *call) deleteBucket() error {
-	if err := c.opts.Catalog.DeleteBucket(c.r.Context(), c.bucket); err != nil {
+	if err := c.opts.Catalog.DeleteBucket(c.r.Context(), c.bucket); errors.Is(err, metadata.ErrBucketNotEmpty) {
+		if b, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); lookup == nil && b.Versioning != "" {
+			return &failure{code: errBucketNotEmpty, message: "The bucket you tried to delete is not empty. You must delete all versions in the bucket.", cause: err}
+		}
+		return err
+	} else if err != nil {
 		return err
 	}
 	c.grants.forget(c.bucket)
@@ -322,9 +327,9 @@ func parseLimit(name, s string, unset int) (int, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
-	case err != nil:
+	case err != nil || n > math.MaxInt32:
 		return 0, badArgument(name, asUTF8(s), "Provided %s not an integer or within integer range", asUTF8(s))
-	case n < 0 || n > math.MaxInt32:
+	case n < 0:
 		return 0, badArgument(name, s, "Argument %s must be an integer between 0 and %d", s, math.MaxInt32)
 	}
 	return int(n), nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"meridian/internal/hop"
@@ -38,6 +39,9 @@ func (c *call) serve() error {
 		return c.preflight()
 	}
 	c.allowOrigin()
+	if err := c.checkHeaderSize(); err != nil {
+		return err
+	}
 	var err error
 	if c.query, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
 		return because(errInvalidURI, err)
@@ -71,6 +75,23 @@ func (c *call) serve() error {
 		c.r = r.WithContext(ctx)
 	}
 	return c.op.run(c)
+}
+
+// checkHeaderSize refuses a write with more header than MaxWriteHeader.
+func (c *call) checkHeaderSize() error {
+	if c.r.Method != http.MethodPut && c.r.Method != http.MethodPost {
+		return nil
+	}
+	size := 0
+	for name, values := range c.r.Header {
+		for _, v := range values {
+			size += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	if size > MaxWriteHeader {
+		return refuse(errRequestHeadersTooLarge, "").with("MaxSizeAllowed", strconv.Itoa(MaxWriteHeader))
+	}
+	return nil
 }
 
 // answer sends what err asks for, if anything, and says how the request ended:

@@ -75,6 +75,7 @@ const (
 	errPreconditionFailed            code = "PreconditionFailed"
 	errQuotaExceeded                 code = "QuotaExceeded" // as Ceph says it; AWS has no quotas
 	errReplicationNotFound           code = "ReplicationConfigurationNotFoundError"
+	errRequestHeadersTooLarge        code = "RequestHeaderSectionTooLarge"
 	errRequestTimeout                code = "RequestTimeout"
 	errRequestTimeTooSkewed          code = "RequestTimeTooSkewed"
 	errServerSideEncryptionNotFound  code = "ServerSideEncryptionConfigurationNotFoundError"
@@ -168,6 +169,7 @@ var codeTable = map[code]codeAbout{
 	errPreconditionFailed:            {412, "At least one of the pre-conditions you specified did not hold."},
 	errQuotaExceeded:                 {403, "The quota of the bucket is used up."},
 	errReplicationNotFound:           {404, "The replication configuration was not found"},
+	errRequestHeadersTooLarge:        {400, "Your request header section exceeds the maximum allowed size."},
 	errRequestTimeout:                {400, "Your socket connection to the server was not read from or written to within the timeout period."},
 	errRequestTimeTooSkewed:          {403, "The difference between the request time and the current time is too large."},
 	errServerSideEncryptionNotFound:  {404, "The server side encryption configuration was not found"},

@@ -54,15 +54,15 @@ func readForm(contentType string, body io.Reader) (*form, error) {
 			f.expand(baseName(part))
 			return f, nil
 		}
+		if name == "" {
+			return nil, refuse(errMalformedPOST, "A part of the form has no name.")
+		}
 		value, err := io.ReadAll(io.LimitReader(part, maxFormFields+1))
 		if err != nil {
 			return nil, before.blame(err)
 		}
 		if size += len(name) + len(value); size > maxFormFields || len(f.fields) == maxFields {
 			return nil, errMaxPostPreData
-		}
-		if name == "" {
-			return nil, refuse(errMalformedPOST, "A part of the form has no name.")
 		}
 		if _, twice := f.fields[name]; twice {
 			return nil, badArgument(asUTF8(name), "", "The form has this field more than once.")

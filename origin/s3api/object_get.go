@@ -23,10 +23,26 @@ func (c *call) versionID() (string, error) {
 		return "", nil
 	case id == "":
 		return "", badArgument("versionId", "", "Version id cannot be the empty string")
+	case isUUID(id):
+		return "", errNoSuchVersion // of a server that calls its versions so
 	case !metadata.IsVersionID(id):
 		return "", badArgument("versionId", id, "Invalid version id specified")
 	}
 	return id, nil
+}
+
+// isUUID says whether s is of the form of a UUID.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (s[i] == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", rune(s[i])) {
+			return false
+		}
+	}
+	return true
 }
 
 // find is the version that the request is about.
@@ -149,9 +165,13 @@ func (c *call) writeSpan(v *metadata.Version, s *span) {
 		}
 		switch {
 		case !withChecksums:
-		case len(v.Parts) > 0 && v.ChecksumType == fullObject: // which says nothing of a part
 		case len(v.Parts) > 0:
-			writeChecksums(h, v.Parts[s.part-1].Checksums, v.ChecksumType)
+			// Of a part only what the upload was begun with is told.
+			for alg := range v.Checksums {
+				if sum := v.Parts[s.part-1].Checksums[alg]; sum != "" {
+					writeChecksums(h, map[string]string{alg: sum}, v.ChecksumType)
+				}
+			}
 		default:
 			writeChecksums(h, v.Checksums, v.ChecksumType)
 		}

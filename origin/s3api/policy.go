@@ -36,6 +36,9 @@ const maxConditions = 200
 
 // parsePolicy reads a policy as the form carries it, in base64.
 func parsePolicy(encoded string) (*postPolicy, error) {
+	if encoded == "" {
+		return nil, badPolicy("Invalid Policy: Expecting '{' but found End-of-Input")
+	}
 	text, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
 		return nil, badPolicy("Invalid Policy: invalid Base64 encoding.")
@@ -160,7 +163,7 @@ func policyNumber(v any) (int64, bool) {
 }
 
 // uncovered are the fields that need no condition.
-var uncovered = []string{"x-amz-signature", "file", "policy"}
+var uncovered = []string{"x-amz-signature", "file", "policy", "awsaccesskeyid", "signature"}
 
 // check refuses a form that the policy does not allow. fields are by lower-case
 // name; that of the bucket is the bucket of the URL.

@@ -56,7 +56,7 @@ func (c *call) admitForm(f *form) (*postPolicy, error) {
 		return nil, err
 	}
 	if c.key = f.fields["key"]; c.key == "" {
-		return nil, badArgument("key", "", "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
+		return nil, missingField("key")
 	}
 	if err := checkKey(c.key); err != nil {
 		return nil, err
@@ -84,12 +84,12 @@ func (c *call) admitForm(f *form) (*postPolicy, error) {
 // either is anonymous.
 func (c *call) identifyForm(f *form) error {
 	if f.fields["awsaccesskeyid"] != "" || f.fields["signature"] != "" {
-		return refuse(errInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+		return c.identifyFormV2(f)
 	}
 	needed := []string{"policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"}
 	found := 0
 	for _, name := range needed {
-		if f.fields[name] != "" {
+		if _, ok := f.fields[name]; ok {
 			found++
 		}
 	}
@@ -97,8 +97,8 @@ func (c *call) identifyForm(f *form) error {
 		return nil
 	}
 	for _, name := range needed {
-		if f.fields[name] == "" {
-			return badArgument(name, "", "Bucket POST must contain a field named '%s'.  If it is specified, please check the order of the fields.", name)
+		if value, ok := f.fields[name]; !ok || value == "" && name != "policy" {
+			return missingField(name)
 		}
 	}
 	if alg := f.fields["x-amz-algorithm"]; alg != "AWS4-HMAC-SHA256" {
@@ -220,6 +220,7 @@ func (p *postFile) Read(b []byte) (int, error) {
 func (c *call) answerForm(f *form, v metadata.Version) error {
 	h := c.w.Header()
 	h["ETag"] = []string{quote(v.ETag)}
+	writeChecksums(h, v.Checksums, v.ChecksumType)
 	h.Set("Location", c.objectLocation())
 	to := f.fields["success_action_redirect"]
 	if to == "" {

@@ -37,6 +37,8 @@ const (
 	MaxPutSize = 5 << 30
 	// MaxMetadata is the greatest sum of names and values of user metadata.
 	MaxMetadata = 2 << 10
+	// MaxWriteHeader is the greatest header of a PUT or POST.
+	MaxWriteHeader = 8 << 10
 	// MaxParts is the greatest part number.
 	MaxParts = 10_000
 	// maxDelete is the greatest number of keys in one DeleteObjects.
