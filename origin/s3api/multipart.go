@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"meridian/internal/checksum"
 	"meridian/metadata"
@@ -138,13 +139,14 @@ func partAlgorithm(u *metadata.Upload, d *digest) (checksum.Algorithm, error) {
 	if u.ChecksumAlgorithm == "" {
 		return checksum.CRC64NVME, nil
 	}
-	mismatch := func(actual checksum.Algorithm) error {
-		return refuse(errInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", u.ChecksumAlgorithm, actual)
+	mismatch := func(actual string) error {
+		return refuse(errInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
+			strings.ToUpper(u.ChecksumAlgorithm), actual)
 	}
 	switch {
 	case d == nil:
 	case d.algorithm != "" && string(d.algorithm) != u.ChecksumAlgorithm:
-		return "", mismatch(d.algorithm)
+		return "", mismatch(strings.ToUpper(string(d.algorithm)))
 	case d.algorithm == "" && u.ChecksumType == composite:
 		return "", mismatch("null") // as S3 calls none: such a checksum is made of the client's own
 	}
@@ -227,6 +229,11 @@ func (c *call) abortUpload() error {
 	u, err := c.upload()
 	if err != nil {
 		return err
+	}
+	// If it was begun then; a time to come says nothing.
+	if t, err := http.ParseTime(c.header("X-Amz-If-Match-Initiated-Time")); err == nil &&
+		!t.Equal(u.Created.UTC().Truncate(time.Second)) && !t.After(c.opts.Now()) {
+		return refuse(errPreconditionFailed, "").with("Condition", "x-amz-if-match-initiated-time")
 	}
 	if err := c.opts.Uploads.Abort(c.r.Context(), u); err != nil {
 		return err

@@ -37,9 +37,9 @@ func TestPartsRefused(t *testing.T) {
 
 	id := w.begin("/bkt/k", "x-amz-checksum-algorithm: SHA256", "x-amz-checksum-type: COMPOSITE")
 	r := w.refused(root, 400, "InvalidRequest", "PUT", at+id, []byte("x"))
-	w.says(r, "Checksum Type mismatch occurred, expected checksum Type: sha256, actual checksum Type: null")
+	w.says(r, "Checksum Type mismatch occurred, expected checksum Type: SHA256, actual checksum Type: null")
 	r = w.refused(root, 400, "InvalidRequest", "PUT", at+id, []byte("x"), "x-amz-checksum-crc32: jNxNgw==")
-	if e := r.error(t); !strings.HasSuffix(e.Message, "actual checksum Type: crc32") {
+	if e := r.error(t); !strings.HasSuffix(e.Message, "actual checksum Type: CRC32") {
 		t.Errorf("message %q", e.Message)
 	}
 	if got := string(w.must("PUT", at+id, nil, "x-amz-copy-source: bkt/src").body); !strings.Contains(got, "<ChecksumSHA256>") {
