@@ -1,25 +1,30 @@
 package edge
 
 import (
+	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
+	"meridian/edge/httpcache"
+	"meridian/edge/purge"
 	"meridian/internal/hop"
 	"meridian/internal/signedurl"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 // caller is who asks, as far as it was proved.
 type caller struct {
-	node bool   // a process of the cluster
-	role string // of an access key, or ""
+	node bool // a process of the cluster
+	access.Caller
+	proof access.Proof
 	// signed says that the query is covered by a signature: overrides of response
 	// headers count in such requests only, as in S3.
 	signed bool
 	link   bool // a Meridian signed URL, or a presigned one
+	linked bool // a Meridian signed URL
 }
 
 // identify verifies the SigV4 credentials of r, if it carries any. Wrong ones
@@ -33,9 +38,12 @@ func (n *Node) identify(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	if auth.AccessKey != hop.NodeAccessKey {
-		c := caller{signed: true, link: auth.Presigned}
+		c := caller{signed: true, link: auth.Presigned, proof: access.Proof{Presigned: auth.Presigned, Signed: auth.Time}}
 		if v := n.view.Load(); v != nil {
-			c.role = v.roles[auth.AccessKey]
+			c.Caller = v.callers[auth.AccessKey]
+		}
+		if c.User == "" {
+			return caller{}, errDenied() // revoked while the signature was verified
 		}
 		return c, nil
 	}
@@ -57,19 +65,77 @@ func signsHops(r *http.Request, signed string) bool {
 	return true
 }
 
-// authorize refuses who may not read path, which is /bucket/key, decoded, and
-// notes what a Meridian signed URL covers. The answer does not depend on whether
-// there is such an object.
-func (n *Node) authorize(c *caller, b *metadata.Bucket, path string, q url.Values) error {
-	own := metadata.IsSystemBucket(b.Name) // of which users have signed URLs only
-	linked := signedurl.Present(q) && n.signer.Verify(path, q, n.now()) == nil
-	if linked {
+// errObjectNeeded says that a decision depends on the object, which is not known.
+var errObjectNeeded = errors.New("who may read depends on the object")
+
+// authorize refuses who may not read the object of a request, and notes what a
+// Meridian signed URL covers. Where the answer depends on the object itself, which
+// its bucket says, it returns the question for decide, and refuses nobody yet;
+// else the answer does not depend on whether there is such an object.
+func (n *Node) authorize(c *caller, o purge.Object, r *http.Request) (pending *access.Request, err error) {
+	q := r.URL.Query()
+	own := metadata.IsSystemBucket(o.Bucket) // of which users have signed URLs only
+	if c.linked = signedurl.Present(q) && n.signer.Verify("/"+o.Bucket+"/"+o.Key, q, n.now()) == nil; c.linked {
 		c.link, c.signed = true, c.signed || signedurl.Overriding(q)
 	}
-	if linked || c.node || !own && (canRead(c.role) || b.Visibility == metadata.PublicRead) {
+	switch {
+	case c.node, own && c.linked:
+		return nil, nil
+	case own:
+		return nil, errDenied()
+	}
+	request := &access.Request{Action: "s3:GetObject", Key: o.Key, Context: access.Conditions(r, &c.Caller, c.proof, n.now())}
+	if q.Has("versionId") {
+		request.Action = "s3:GetObjectVersion"
+	}
+	request.Object = func() (*access.Object, error) { return nil, errObjectNeeded }
+	err = n.decide(c, o.Bucket, request)
+	if errors.Is(err, errObjectNeeded) {
+		return request, nil
+	}
+	return nil, err
+}
+
+// decide refuses what the bucket does not allow. Who has a Meridian signed URL has
+// been allowed, but may be denied, as nobody in particular.
+func (n *Node) decide(c *caller, bucket string, r *access.Request) error {
+	v := n.view.Load()
+	if v == nil {
+		return errNotReady()
+	}
+	b := v.access[bucket]
+	if b == nil {
+		return errDenied() // it cannot be read who may
+	}
+	verdict, err := b.Decide(&c.Caller, r)
+	switch {
+	case err != nil:
+		return err
+	case verdict == access.Allowed, c.linked && verdict == access.Refused:
 		return nil
 	}
 	return errDenied()
+}
+
+// permitHead decides what authorize left open, now that the object is known.
+func (x *exchange) permitHead(h *httpcache.Head) error {
+	if x.pending == nil {
+		return nil
+	}
+	r := *x.pending
+	r.Object = func() (*access.Object, error) {
+		if h == nil || h.Status != http.StatusOK {
+			return nil, nil //nolint:nilnil // there is none
+		}
+		return access.DecodeObject(h.Fields.Get(hop.Access))
+	}
+	return x.n.decide(&x.caller, x.object.Bucket, &r)
+}
+
+// everybody says whether everybody may read all that the bucket holds.
+func (n *Node) everybody(bucket string) bool {
+	v := n.view.Load()
+	return v != nil && v.everybody(bucket)
 }
 
 func canRead(role string) bool {

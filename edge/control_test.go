@@ -19,6 +19,12 @@ const (
 	adminKey      = "AKADMIN"
 	adminSecret   = "admin secret"
 	writerOnlyKey = "AKNOBODY" // a role that may not read
+	ownerKey      = "AKOWNER"  // of role user, as is the other
+	ownerSecret   = "owner secret"
+	ownerUser     = "owner"
+	otherKey      = "AKOTHER"
+	otherSecret   = "other secret"
+	otherUser     = "other"
 )
 
 var errCut = errors.New("link is cut")
@@ -121,12 +127,13 @@ func (c *control) Snapshot(context.Context) (metadata.Snapshot, error) {
 		s.Buckets = append(s.Buckets, b)
 	}
 	now := time.Now().UTC()
-	for _, k := range []struct{ id, secret, role string }{
-		{userKey, userSecret, metadata.RoleReadOnly}, {adminKey, adminSecret, metadata.RoleAdmin}, {writerOnlyKey, userSecret, "nothing"},
+	for _, k := range []struct{ id, secret, role, user string }{
+		{userKey, userSecret, metadata.RoleReadOnly, "user"}, {adminKey, adminSecret, metadata.RoleAdmin, "admin"}, {writerOnlyKey, userSecret, "nothing", "nobody"},
+		{ownerKey, ownerSecret, metadata.RoleUser, ownerUser}, {otherKey, otherSecret, metadata.RoleUser, otherUser},
 	} {
 		for day := -7; day <= 1; day++ {
 			date := now.AddDate(0, 0, day).Format("20060102")
-			s.Keys = append(s.Keys, metadata.DayKey{AccessKey: k.id, Role: k.role, Date: date, Region: "us-east-1",
+			s.Keys = append(s.Keys, metadata.DayKey{AccessKey: k.id, Role: k.role, User: k.user, Date: date, Region: "us-east-1",
 				Key: sigv4.DeriveKey(k.secret, date, "us-east-1", "s3")})
 		}
 	}

@@ -50,6 +50,12 @@ func errInvalid(message string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: "InvalidRequest", message: message}
 }
 
+// isRefusal says whether err is an answer that tells of the object.
+func isRefusal(err error) bool {
+	var api *apiError
+	return errors.As(err, &api) && api.status < http.StatusInternalServerError
+}
+
 // asAPIError is the one place that turns errors into answers.
 func asAPIError(err error) *apiError {
 	var api *apiError

@@ -13,6 +13,7 @@ import (
 	"meridian/internal/cors"
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/access"
 	"meridian/metadata/tally"
 )
 
@@ -27,6 +28,7 @@ type exchange struct {
 	start time.Time
 
 	caller    caller
+	pending   *access.Request // whether the caller may read the object, once it is known
 	bucket    *metadata.Bucket
 	object    purge.Object
 	versionID string
@@ -171,7 +173,8 @@ func (x *exchange) admit(ctx context.Context) (err error) {
 	if x.bucket, err = x.n.bucket(ctx, x.object.Bucket); err != nil {
 		return err
 	}
-	return x.n.authorize(&x.caller, x.bucket, "/"+x.object.Bucket+"/"+x.object.Key, x.query)
+	x.pending, err = x.n.authorize(&x.caller, x.object, x.r)
+	return err
 }
 
 // readHops obeys the headers of a request of another node. The context it returns
@@ -208,7 +211,7 @@ func (x *exchange) tell(h http.Header) {
 // what was read with somebody's credentials is for their own.
 func (x *exchange) allowOrigin() {
 	rules := x.n.corsRules(x.object.Bucket)
-	if x.caller.node || rules == nil && x.bucket.Visibility != metadata.PublicRead && !x.caller.link {
+	if x.caller.node || rules == nil && x.caller.User != "" && !x.caller.link && !x.n.everybody(x.object.Bucket) {
 		return
 	}
 	rules.Actual(x.w.Header(), x.r)

@@ -41,6 +41,9 @@ func confirmed(old *httpcache.Head, resp *fetch.Response, rules httpcache.Rules)
 	h.Received, h.Age = resp.Received, httpcache.InitialAge(resp.Header, resp.Sent, resp.Received)
 	h.Freshness = httpcache.Judge(h.Fields.Header(), h.Status, h.Age, h.Received, rules)
 	h.Suspect = false
+	if len(resp.Header[hop.Access]) == 0 {
+		h.Fields = httpcache.StoredFields(h.Fields.Header(), hop.Access)
+	}
 	if len(resp.Header["Cache-Status"]) == 0 {
 		// What the next tier said of the first answer is not true of this one.
 		h.Fields = httpcache.StoredFields(h.Fields.Header(), "Cache-Status")
@@ -74,7 +77,8 @@ func storedFields(h http.Header) httpcache.Fields {
 		"Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
 	}
 	for name := range h {
-		if strings.HasPrefix(name, "X-Meridian-") {
+		// Who may read it is kept, for this node and those that ask it.
+		if strings.HasPrefix(name, "X-Meridian-") && name != hop.Access {
 			drop = append(drop, name)
 		}
 	}

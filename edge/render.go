@@ -53,7 +53,7 @@ type rendering struct {
 // whatever origin, or nil.
 func (v *view) open(name string) *metadata.Bucket {
 	b := v.buckets[name]
-	if b == nil || b.Visibility != metadata.PublicRead || !b.Pull.IsZero() || metadata.IsSystemBucket(name) || v.cors[name] != nil {
+	if b == nil || !v.everybody(name) || !b.Pull.IsZero() || v.cors[name] != nil {
 		return nil
 	}
 	return b

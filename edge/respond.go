@@ -17,8 +17,11 @@ import (
 // answer answers an admitted GET or HEAD.
 func (x *exchange) answer(ctx context.Context) error {
 	f, err := x.find(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = x.respond(ctx, f)
+	case x.pending != nil && isRefusal(err):
+		return errDenied() // why there is nothing to answer is for those who may read it
 	}
 	if !errors.Is(err, errVersionGone) || x.started {
 		return err
@@ -39,6 +42,9 @@ func (x *exchange) answer(ctx context.Context) error {
 
 // respond answers from a head.
 func (x *exchange) respond(ctx context.Context, f *found) error {
+	if err := x.permitHead(f.head); err != nil {
+		return err
+	}
 	x.sample.Result = f.result
 	h := f.head
 	if h.Status != http.StatusOK {
@@ -92,6 +98,9 @@ func (x *exchange) describe(f *found, object bool) {
 	to := x.w.Header()
 	if object {
 		f.head.Fields.CopyTo(to)
+		if !x.caller.node {
+			to.Del(hop.Access)
+		}
 		if x.customer != nil {
 			forbidKeeping(to)
 		}

@@ -11,6 +11,7 @@ import (
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 // refreshPause is how often, at most, requests that name what the node does not
@@ -24,8 +25,9 @@ const unknownTimeout = 2 * time.Second
 type view struct {
 	seq     metadata.Seq
 	buckets map[string]*metadata.Bucket
+	access  map[string]*access.Bucket       // of the buckets
 	keys    map[sigv4.Scope]metadata.DayKey // Service left empty
-	roles   map[string]string               // by access key
+	callers map[string]access.Caller        // by access key
 	nodes   []metadata.Node
 	regions []string
 	cors    map[string]*cors.Config // of the buckets that have one
@@ -38,7 +40,8 @@ func newView(s metadata.Snapshot) *view {
 		seq:     s.Seq,
 		buckets: make(map[string]*metadata.Bucket, len(s.Buckets)),
 		keys:    make(map[sigv4.Scope]metadata.DayKey, len(s.Keys)),
-		roles:   map[string]string{},
+		callers: map[string]access.Caller{},
+		access:  make(map[string]*access.Bucket, len(s.Buckets)),
 		nodes:   s.Nodes,
 		cors:    map[string]*cors.Config{},
 		zones:   map[string]*zone{}, zoneHosts: map[string]*zone{},
@@ -46,6 +49,10 @@ func newView(s metadata.Snapshot) *view {
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
 		v.buckets[b.Name] = b
+		// What cannot be read lets nobody in.
+		if a, err := access.Of(b); err == nil {
+			v.access[b.Name] = a
+		}
 		v.addZone(b)
 		// One that cannot be read lets nobody in.
 		if config, err := cors.Parse(b.Config["cors"]); err != nil {
@@ -56,7 +63,7 @@ func newView(s metadata.Snapshot) *view {
 	}
 	for _, k := range s.Keys {
 		v.keys[sigv4.Scope{AccessKey: k.AccessKey, Date: k.Date, Region: k.Region}] = k
-		v.roles[k.AccessKey] = k.Role
+		v.callers[k.AccessKey] = access.Caller{User: k.User, Role: k.Role}
 		// Keys were derived for the regions there are, so they name them.
 		if !slices.Contains(v.regions, k.Region) {
 			v.regions = append(v.regions, k.Region)
@@ -189,7 +196,7 @@ func (n *Node) signingKey(ctx context.Context, s sigv4.Scope) ([]byte, error) {
 				return k.Key, nil
 			}
 			// Only an access key that may be new is worth asking for.
-			if v.roles[s.AccessKey] != "" {
+			if _, known := v.callers[s.AccessKey]; known {
 				break
 			}
 		}
@@ -207,4 +214,10 @@ func (n *Node) verifier() *sigv4.Verifier {
 		v.Regions = view.regions
 	}
 	return v
+}
+
+// everybody says whether everybody may read all that the bucket holds.
+func (v *view) everybody(bucket string) bool {
+	a := v.access[bucket]
+	return a != nil && a.Open()
 }

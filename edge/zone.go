@@ -121,7 +121,7 @@ func primaryName(z *zone, scheme string, t pull.Target) string {
 // ownParam tells which parameters of a query are for the node: those of signed
 // URLs to a private zone.
 func (v *visit) ownParam(name string) bool {
-	if v.zone.bucket.Visibility == metadata.PublicRead {
+	if v.n.everybody(v.zone.bucket.Name) {
 		return false
 	}
 	_, override := signedurl.Overrides[name]
@@ -131,7 +131,7 @@ func (v *visit) ownParam(name string) bool {
 // admitVisitor lets everybody into a public zone; credentials are for its origin.
 // A private one is open to those to whom a private bucket is.
 func (v *visit) admitVisitor() (err error) {
-	if v.zone.bucket.Visibility == metadata.PublicRead {
+	if v.n.everybody(v.zone.bucket.Name) {
 		v.admitDebugger()
 		return nil
 	}
@@ -139,7 +139,11 @@ func (v *visit) admitVisitor() (err error) {
 	if v.caller, err = v.n.identify(v.r); err != nil {
 		return err
 	}
-	return v.n.authorize(&v.caller, v.zone.bucket, "/"+v.object.Bucket+"/"+v.object.Key, v.r.URL.Query())
+	pending, err := v.n.authorize(&v.caller, v.object, v.r)
+	if pending != nil {
+		return errDenied() // a zone has no objects that could say otherwise
+	}
+	return err
 }
 
 // read answers GET and HEAD, from the cache where that is allowed.

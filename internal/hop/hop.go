@@ -51,6 +51,9 @@ const (
 	Object = "X-Meridian-Object"
 	// Version is, in an answer to a node, the ULID of the version answered.
 	Version = "X-Meridian-Version"
+	// Access is, in an answer to a node, who may do what with the object beside
+	// those whom its bucket lets in: an access.Object as JSON. Without it, nobody.
+	Access = "X-Meridian-Access"
 	// Crc64 is, in an answer of an origin to a node, the decimal CRC-64/NVME of
 	// the whole blob.
 	Crc64 = "X-Meridian-Crc64"

@@ -136,8 +136,32 @@ func (c *Caller) root() bool { return c.User == metadata.RootUser && c.Role == m
 // Object is what counts of an object that exists.
 type Object struct {
 	// ACL is that of the object, or nil where it is as the bucket's owner has it.
-	ACL  *metadata.ACL
-	Tags map[string]string
+	ACL  *metadata.ACL     `json:"acl,omitempty"`
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// ObjectOf is what counts of a version.
+func ObjectOf(v *metadata.Version) *Object { return &Object{ACL: v.ACL, Tags: v.Tags} }
+
+// Encode writes o for another node to read, empty where there is nothing to say.
+func (o *Object) Encode() (string, error) {
+	if o.ACL == nil && len(o.Tags) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(o)
+	return string(text), err
+}
+
+// DecodeObject reads what Encode wrote.
+func DecodeObject(text string) (*Object, error) {
+	o := &Object{}
+	if text == "" {
+		return o, nil
+	}
+	if err := json.Unmarshal([]byte(text), o); err != nil {
+		return nil, fmt.Errorf("who may do what with the object: %w", err)
+	}
+	return o, nil
 }
 
 // Request is what is asked.

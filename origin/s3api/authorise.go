@@ -106,7 +106,7 @@ func (c *call) objectOf(r metadata.Ref) (*access.Object, error) {
 	case err != nil:
 		return nil, err
 	}
-	return &access.Object{ACL: v.ACL, Tags: v.Tags}, nil
+	return access.ObjectOf(&v), nil
 }
 
 // permit refuses what b does not allow. Of nodes authorise has said all.

@@ -1,8 +1,6 @@
 package s3api
 
 import (
-	"crypto/tls"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -10,6 +8,7 @@ import (
 	"time"
 
 	"meridian/internal/iam"
+	"meridian/metadata/access"
 )
 
 // headerKeys are the headers whose values are condition keys of their names.
@@ -31,28 +30,18 @@ var lockKeys = map[string]string{
 //
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
 func (c *call) conditions() iam.Context {
-	k := iam.Context{}
 	now := c.opts.Now()
-	k.Times(now)
-	c.setCaller(k, now)
-	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
-	if err != nil {
-		address = c.r.RemoteAddr
+	proof := access.Proof{Form: c.auth == nil}
+	if c.auth != nil {
+		proof.Presigned, proof.Signed = c.auth.Presigned, c.auth.Time
 	}
-	k.Set("aws:SourceIp", address)
-	k.Set("aws:SecureTransport", strconv.FormatBool(c.r.TLS != nil))
-	if c.r.TLS != nil {
-		k.Set("s3:TlsVersion", strings.TrimPrefix(tls.VersionName(c.r.TLS.Version), "TLS "))
-	}
+	k := access.Conditions(c.r, c.who.caller(), proof, now)
 	k.Set("aws:RequestedRegion", c.opts.Region)
-	setIfThere(k, "aws:Referer", c.r.Header.Get("Referer"))
-	setIfThere(k, "aws:UserAgent", c.r.Header.Get("User-Agent"))
 	for _, name := range []string{"prefix", "delimiter", "max-keys"} {
 		if c.query.Has(name) && c.key == "" {
 			k.Set("s3:"+name, c.query.Get(name))
 		}
 	}
-	setIfThere(k, "s3:VersionId", c.query.Get("versionId"))
 	for _, name := range headerKeys {
 		setIfThere(k, "s3:"+name, c.header(name))
 	}
@@ -85,29 +74,5 @@ func setRequestTags(k iam.Context, tags map[string]string) {
 func setIfThere(k iam.Context, key, value string) {
 	if value != "" {
 		k.Set(key, value)
-	}
-}
-
-// setCaller sets the keys of who asks, and how that was proved.
-func (c *call) setCaller(k iam.Context, now time.Time) {
-	if c.who.anonymous() {
-		k.Set("aws:PrincipalType", "Anonymous")
-		k.Set("aws:userid", "anonymous")
-		return
-	}
-	k.Set("aws:PrincipalType", "User")
-	k.Set("aws:userid", c.who.user)
-	k.Set("aws:username", c.who.user)
-	k.Set("aws:PrincipalArn", iam.UserARN(c.who.user))
-	k.Set("aws:PrincipalAccount", iam.Account)
-	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
-	switch {
-	case c.auth == nil:
-		k.Set("s3:authType", "POST")
-	case c.auth.Presigned:
-		k.Set("s3:authType", "REST-QUERY-STRING")
-		k.Set("s3:signatureAge", strconv.FormatInt(now.Sub(c.auth.Time).Milliseconds(), 10))
-	default:
-		k.Set("s3:authType", "REST-HEADER")
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 // versionID is the version that the request names; empty for the current one.
@@ -102,6 +103,9 @@ func (c *call) getObject() error {
 	h := c.w.Header()
 	if c.who.node {
 		h.Set(hop.Version, v.ID)
+		if err := c.tellAccess(&v); err != nil {
+			return err
+		}
 		h.Set(hop.Crc64, strconv.FormatUint(v.CRC64, 10))
 	}
 	if id := c.tellVersion(&v); id != "" {
@@ -128,6 +132,15 @@ func (c *call) getObject() error {
 		return nil
 	}
 	return c.sendBody(&v, s)
+}
+
+// tellAccess tells a cache who else may read v.
+func (c *call) tellAccess(v *metadata.Version) error {
+	text, err := access.ObjectOf(v).Encode()
+	if err == nil && text != "" {
+		c.w.Header().Set(hop.Access, text)
+	}
+	return err
 }
 
 // tellVersion is the version ID to answer with: none in a bucket that never had

@@ -1,0 +1,64 @@
+package access
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"meridian/internal/iam"
+)
+
+// Proof is how a caller proved who they are.
+type Proof struct {
+	Form      bool // by a POST policy
+	Presigned bool // by the query
+	Signed    time.Time
+}
+
+// Conditions are the condition keys that any request has: of its caller, of where
+// it comes from, and of now.
+func Conditions(r *http.Request, c *Caller, p Proof, now time.Time) iam.Context {
+	k := iam.Context{}
+	k.Times(now)
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	k.Set("aws:SourceIp", address)
+	k.Set("aws:SecureTransport", strconv.FormatBool(r.TLS != nil))
+	if r.TLS != nil {
+		k.Set("s3:TlsVersion", strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS "))
+	}
+	for key, name := range map[string]string{"aws:Referer": "Referer", "aws:UserAgent": "User-Agent"} {
+		if v := r.Header.Get(name); v != "" {
+			k.Set(key, v)
+		}
+	}
+	if id := r.URL.Query().Get("versionId"); id != "" {
+		k.Set("s3:VersionId", id)
+	}
+	if c.User == "" {
+		k.Set("aws:PrincipalType", "Anonymous")
+		k.Set("aws:userid", "anonymous")
+		return k
+	}
+	k.Set("aws:PrincipalType", "User")
+	k.Set("aws:userid", c.User)
+	k.Set("aws:username", c.User)
+	k.Set("aws:PrincipalArn", iam.UserARN(c.User))
+	k.Set("aws:PrincipalAccount", iam.Account)
+	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
+	switch {
+	case p.Form:
+		k.Set("s3:authType", "POST")
+	case p.Presigned:
+		k.Set("s3:authType", "REST-QUERY-STRING")
+		k.Set("s3:signatureAge", strconv.FormatInt(now.Sub(p.Signed).Milliseconds(), 10))
+	default:
+		k.Set("s3:authType", "REST-HEADER")
+	}
+	return k
+}
