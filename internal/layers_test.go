@@ -38,6 +38,8 @@ var layers = map[string][]string{
 	"metadata/access":            {"metadata", "internal/iam"},
 	"metadata/tally":             {"metadata"},
 	"metadata/lifecycle":         {"metadata"},
+	"metadata/notify":            {"metadata"},
+	"metadata/notify/webhook":    {"metadata", "metadata/notify"},
 	"metadata/lifecycle/expire":  {"metadata", "metadata/lifecycle"},
 	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
 	"metadata/catalogtest":       {"metadata"},
@@ -48,7 +50,7 @@ var layers = map[string][]string{
 	"metadata/media/faststart":   {},
 	"metadata/media/probe":       {"metadata"},
 	"metadata/admit":             {"metadata", "metadata/media/probe"},
-	"metadata/api":               {"metadata", "metadata/admit", "metadata/lifecycle", "metadata/media/probe", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
+	"metadata/api":               {"metadata", "metadata/admit", "metadata/lifecycle", "metadata/media/probe", "metadata/notify", "metadata/notify/webhook", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
 	"console": {},
 
@@ -64,7 +66,7 @@ var layers = map[string][]string{
 	"origin":                {"origin/blob", "origin/crypt", "origin/record", "metadata", "metadata/admit", "internal/checksum", "internal/sse"},
 	"origin/peer":           {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":          {"origin/blob", "metadata"},
-	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/sigv2", "internal/sigv4"},
+	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "metadata/notify", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/sigv2", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/crypt", "origin/record", "internal/sse", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/presign":        {"metadata"},
 	"origin/replicate":      {"origin/blob", "origin/record", "metadata", "internal/checksum"},

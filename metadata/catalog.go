@@ -19,6 +19,7 @@ type Store interface {
 	Cursors
 	Leases
 	LifecycleRuns
+	Webhooks
 	MediaRecords
 	Renditions
 	Nodes

@@ -71,6 +71,7 @@ type devOptions struct {
 	encryption     encryptionOptions
 	log            logOptions
 	rules          lifecycleOptions
+	hooks          webhookOptions
 }
 
 func devCommand(s *settings, p process) func(context.Context, []string) error {
@@ -92,8 +93,10 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	o.encryption.declare(s)
 	o.log.declare(s, false)
 	o.rules.declare(s)
+	o.hooks.local = true
+	o.hooks.declare(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check()); err != nil {
+		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check(), o.hooks.check()); err != nil {
 			return err
 		}
 		if o.portBase < 1 || o.portBase > 65535-23 {
@@ -243,7 +246,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 
 	err = add(newMetadata(metadataConfig{
 		listener: listeners[0], clusterSecret: dir.clusterSecret, region: o.regions[0], regions: o.regions,
-		distances: o.rtt(), store: store, dial: o.dialer(o.regions[0]), log: o.log, to: log, rules: o.rules,
+		distances: o.rtt(), store: store, dial: o.dialer(o.regions[0]), log: o.log, to: log, rules: o.rules, hooks: o.hooks,
 	}))
 	for i, region := range o.regions {
 		if err != nil {

@@ -58,6 +58,7 @@ func tools() map[string]command {
 		"report":      {"print the hit ratio of every tier", reportCommand},
 		"key":         {"create, list and revoke access keys", keyCommand},
 		"bucket":      {"create, list, change and delete buckets", bucketCommand},
+		"webhook":     {"make, list, try and delete webhooks", webhookCommand},
 		"region":      {"list regions and what they have yet to copy", regionCommand},
 		"health":      {"exit 0 if a role is ready", healthCommand},
 		"secrets":     {"make the secrets of a cluster in a directory", secretsCommand},

@@ -18,6 +18,7 @@ import (
 	"meridian/metadata/api"
 	"meridian/metadata/lifecycle/expire"
 	"meridian/metadata/media"
+	"meridian/metadata/notify/webhook"
 	"meridian/metadata/postgres"
 )
 
@@ -31,6 +32,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		root      rootOptions
 		log       logOptions
 		rules     lifecycleOptions
+		hooks     webhookOptions
 		rootFile  = s.flags.String("credentials", "", "`file` in the AWS shared-credentials format with the root user's key, instead of the two options")
 		proxies   []string
 		regions   []string
@@ -46,8 +48,10 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	root.declare(s)
 	log.declare(s, true)
 	rules.declare(s)
+	hooks.declare(s)
+	hooks.declareLocal(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check(), rules.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check(), rules.check(), hooks.check()); err != nil {
 			return err
 		}
 		if *region == "" {
@@ -75,7 +79,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		}
 		svc, err := startMetadata(ctx, root.credentials, *address, metadataConfig{
 			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clients: clients, distances: far, clusterSecret: cluster.secret, store: store,
-			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules,
+			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules, hooks: hooks,
 		})
 		if err != nil {
 			return errors.Join(err, store.Close())
@@ -159,6 +163,7 @@ type metadataConfig struct {
 	log           logOptions
 	to            *slog.Logger
 	rules         lifecycleOptions
+	hooks         webhookOptions
 }
 
 // maintainEvery is how often partitions are made and what has aged is removed.
@@ -181,11 +186,12 @@ func newMetadata(c metadataConfig) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
+	receivers := webhook.NewClient(c.hooks.local)
 	handler, err := api.New(api.Options{
 		Store: c.store, ClusterSecret: c.clusterSecret, Region: c.region, Regions: c.regions, PublicURL: c.publicURL,
 		TrustedProxies: c.trusted, ClientRegions: c.clients, Distances: c.distances, Console: page,
-		Tus:   newRelay(c.store, nodes, c.region, c.publicURL, "metadata-"+c.region, c.clusterSecret, c.dial, log),
-		Ready: ready, Log: log, Registry: reg, Version: version,
+		Tus:      newRelay(c.store, nodes, c.region, c.publicURL, "metadata-"+c.region, c.clusterSecret, c.dial, log),
+		Webhooks: receivers, Ready: ready, Log: log, Registry: reg, Version: version,
 		Origins: &http.Client{Timeout: originTimeout, Transport: &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
 	})
 	if err != nil {
@@ -198,6 +204,9 @@ func newMetadata(c metadataConfig) (service, error) {
 	worker := media.New(media.Options{Store: c.store, Opener: bytes, Shelf: bytes, Region: c.region, Log: log})
 	expiry := expire.New(expire.Options{
 		Store: c.store, Holder: newBoot(), Log: log, Registry: reg, Clock: c.rules.clock(), Every: c.rules.every,
+	})
+	teller := webhook.New(webhook.Options{
+		Store: c.store, Holder: newBoot(), Client: receivers, Log: log, Registry: reg, Patience: c.hooks.patience,
 	})
 	server := httpserve.New(c.listener, httpserve.Options{
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
@@ -212,6 +221,7 @@ func newMetadata(c metadataConfig) (service, error) {
 			{"node list", nodes.Run},
 			{"media worker", worker.Run},
 			{"lifecycle rules", expiry.Run},
+			{"webhooks", teller.Run},
 			{"API", handler.Run},
 			{server.Name(), server.Run},
 		},

@@ -26,6 +26,7 @@ import (
 	"meridian/internal/seal"
 	"meridian/internal/signedurl"
 	"meridian/metadata"
+	"meridian/metadata/notify/webhook"
 	"meridian/upload/presign"
 )
 
@@ -60,6 +61,9 @@ type Options struct {
 	// Origins asks origins about uploads, and cache nodes about what they hold;
 	// http.DefaultClient does where it is nil.
 	Origins *http.Client
+	// Webhooks reaches webhooks, to try them; where it is nil, none on this
+	// machine.
+	Webhooks *webhook.Client
 	// Ready returns nil once the process can do its work, else what it waits
 	// for. Always ready where it is nil.
 	Ready func() error
@@ -136,6 +140,9 @@ func New(o Options) (*API, error) {
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
+	}
+	if o.Webhooks == nil {
+		o.Webhooks = webhook.NewClient(false)
 	}
 	if o.Origins == nil {
 		o.Origins = http.DefaultClient

@@ -63,7 +63,7 @@ func openAPI(routes []route, version string) ([]byte, error) {
 // fields.
 func bodies(routes []route) map[string][]string {
 	required := map[string][]string{
-		"NewMedia": {"bucket", "key"}, "NewBucket": {"name"}, "NewKey": {"role"}, "NewLink": {"bucket", "key"}, "Login": {"access_key", "secret_key"},
+		"NewMedia": {"bucket", "key"}, "NewBucket": {"name"}, "NewKey": {"role"}, "NewLink": {"bucket", "key"}, "NewWebhook": {"id", "url"}, "Login": {"access_key", "secret_key"},
 	}
 	list := map[string][]string{"CachePatch": nil}
 	for _, r := range routes {

@@ -43,15 +43,16 @@ func (r route) queryNames() []string {
 }
 
 const (
-	tagMedia   = "media"
-	tagUploads = "uploads"
-	tagBuckets = "buckets"
-	tagObjects = "objects"
-	tagKeys    = "access keys"
-	tagCluster = "cluster"
-	tagCache   = "cache"
-	tagSession = "session"
-	tagOps     = "operation"
+	tagMedia    = "media"
+	tagUploads  = "uploads"
+	tagBuckets  = "buckets"
+	tagObjects  = "objects"
+	tagKeys     = "access keys"
+	tagWebhooks = "webhooks"
+	tagCluster  = "cluster"
+	tagCache    = "cache"
+	tagSession  = "session"
+	tagOps      = "operation"
 )
 
 // maxPush bounds what a node tells at once: some 50,000 counters.
@@ -64,6 +65,7 @@ func (a *API) routes() []route {
 	all = append(all, uploadRoutes()...)
 	all = append(all, adminRoutes()...)
 	all = append(all, objectRoutes()...)
+	all = append(all, webhookRoutes()...)
 	all = append(all, cacheRoutes()...)
 	if a.opts.Tus != nil {
 		all = append(all, tusRoutes()...)

@@ -25,15 +25,16 @@ func (s *Store) Cursor(ctx context.Context, name string) (metadata.Seq, error) {
 	return seq, nil
 }
 
+const saveCursorSQL = `
+	INSERT INTO feed_cursor (name, xid, id) VALUES ($1, $2, $3)
+	ON CONFLICT (name) DO UPDATE SET xid = excluded.xid, id = excluded.id, saved = now()`
+
 // SaveCursor implements metadata.Cursors.
 func (s *Store) SaveCursor(ctx context.Context, name string, seq metadata.Seq) error {
 	if name == "" {
 		return metadata.Invalidf("cursor has no name")
 	}
-	_, err := s.pool.Exec(ctx, `
-		INSERT INTO feed_cursor (name, xid, id) VALUES ($1, $2, $3)
-		ON CONFLICT (name) DO UPDATE SET xid = excluded.xid, id = excluded.id, saved = now()`,
-		name, seq.Xid, eventID(seq))
+	_, err := s.pool.Exec(ctx, saveCursorSQL, name, seq.Xid, eventID(seq))
 	if err != nil {
 		return fmt.Errorf("save cursor %q: %w", name, err)
 	}

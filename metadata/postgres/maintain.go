@@ -20,7 +20,8 @@ type Retention struct {
 	Purges time.Duration // default 30 days
 	// Nodes is how long a node that fell silent is remembered.
 	Nodes time.Duration // default 7 days
-	// Runs is how long it is told what lifecycle rules have done.
+	// Runs is how long it is told what lifecycle rules have done, and what
+	// webhooks could not be told.
 	Runs time.Duration // default 30 days
 }
 
@@ -54,6 +55,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 		s.dropNodes(ctx),
 		s.dropKeys(ctx),
 		s.dropRuns(ctx),
+		s.dropDead(ctx),
 	)
 }
 

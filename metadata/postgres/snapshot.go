@@ -32,12 +32,7 @@ func (s *Store) Snapshot(ctx context.Context) (metadata.Snapshot, error) {
 	err := pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) (err error) {
 		// An event at or above the oldest running transaction has others below
 		// it, maybe, that are not yet to be seen: the snapshot ends before it.
-		if snap.Seq, err = scanSeq(tx.QueryRow(ctx, `
-			SELECT xid, id FROM (
-				(SELECT xid, id FROM outbox WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
-				  ORDER BY xid DESC, id DESC LIMIT 1)
-				UNION ALL SELECT xid, id FROM feed_floor) s
-			ORDER BY xid DESC, id DESC LIMIT 1`)); err != nil {
+		if snap.Seq, err = settled(ctx, tx); err != nil {
 			return fmt.Errorf("feed position: %w", err)
 		}
 		if snap.Buckets, err = allBuckets(ctx, tx); err != nil {
@@ -70,6 +65,16 @@ func (s *Store) Snapshot(ctx context.Context) (metadata.Snapshot, error) {
 	}
 	snap.Keys = dayKeys(keys, append(regions, anyRegion), time.Now())
 	return snap, nil
+}
+
+// settled is the last event below which none can appear any more.
+func settled(ctx context.Context, db querier) (metadata.Seq, error) {
+	return scanSeq(db.QueryRow(ctx, `
+		SELECT xid, id FROM (
+			(SELECT xid, id FROM outbox WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+			  ORDER BY xid DESC, id DESC LIMIT 1)
+			UNION ALL SELECT xid, id FROM feed_floor) s
+		ORDER BY xid DESC, id DESC LIMIT 1`))
 }
 
 // dayKeys derives from every secret what a node needs to verify signatures of

@@ -44,6 +44,8 @@ func newRoutes() routes {
 	add(bucket, "DELETE", "tagging", "DeleteBucketTagging", write, (*call).deleteBucketTagging)
 	add(bucket, "GET", "object-lock", "GetObjectLockConfiguration", read, (*call).getObjectLockConfiguration)
 	add(bucket, "PUT", "object-lock", "PutObjectLockConfiguration", write, (*call).putObjectLockConfiguration)
+	add(bucket, "GET", "notification", "GetBucketNotificationConfiguration", read, (*call).getBucketNotification)
+	add(bucket, "PUT", "notification", "PutBucketNotificationConfiguration", write, (*call).putBucketNotification)
 	add(bucket, "GET", "", "ListObjects", read, (*call).listObjects)
 	add(bucket, "GET", "list-type", "ListObjectsV2", read, (*call).listObjectsV2)
 	add(bucket, "GET", "versions", "ListObjectVersions", read, (*call).listVersions)
@@ -97,7 +99,6 @@ func addUnconfigured(add func(s scope, method, selector, name string, a need, ru
 	for selector, u := range map[string]struct{ name, root, inner string }{
 		"accelerate":     {"GetBucketAccelerateConfiguration", "AccelerateConfiguration", ""},
 		"logging":        {"GetBucketLogging", "BucketLoggingStatus", ""},
-		"notification":   {"GetBucketNotificationConfiguration", "NotificationConfiguration", ""},
 		"requestPayment": {"GetBucketRequestPayment", "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"},
 	} {
 		add(bucket, "GET", selector, u.name, read, func(c *call) error { return c.emptyConfiguration(u.root, u.inner) })

@@ -54,6 +54,8 @@ type Catalog interface {
 	metadata.Buckets
 	metadata.Objects
 	metadata.Uploads
+	// Webhook is of metadata.Webhooks.
+	Webhook(ctx context.Context, id string) (metadata.Webhook, error)
 	// KnownRegions and CopyTries are of metadata.Copies.
 	KnownRegions(ctx context.Context) ([]string, error)
 	CopyTries(ctx context.Context, blob string) (int, error)
