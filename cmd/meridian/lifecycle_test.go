@@ -227,10 +227,11 @@ func buildMeridian(t testing.TB) string {
 }
 
 // startProcess runs meridian dev as a process of its own.
-func startProcess(t testing.TB, binary, dir string) (*devCluster, *exec.Cmd) {
+func startProcess(t testing.TB, binary, dir string, args ...string) (*devCluster, *exec.Cmd) {
 	t.Helper()
 	c := &devCluster{t: t, dir: dir, base: freeBase(t)}
-	cmd := exec.Command(binary, "dev", "--data", dir, "--port-base", fmt.Sprint(c.base), "--log-level", "warn")
+	args = append([]string{"dev", "--data", dir, "--port-base", fmt.Sprint(c.base), "--log-level", "warn"}, args...)
+	cmd := exec.Command(binary, args...)
 	cmd.Stderr = testLog{t}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
