@@ -165,7 +165,8 @@ var actionsOf = map[string]string{
 	"DeleteBucketLifecycle": "PutLifecycleConfiguration", "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
 	"PutObjectLockConfiguration": "PutBucketObjectLockConfiguration", "GetBucketReplication": "GetReplicationConfiguration",
 	"GetBucketNotificationConfiguration": "GetBucketNotification", "PutBucketNotificationConfiguration": "PutBucketNotification",
-	"GetBucketAccelerateConfiguration": "GetAccelerateConfiguration", "GetBucketAnalyticsConfiguration": "GetAnalyticsConfiguration",
+	"GetBucketAccelerateConfiguration": "GetAccelerateConfiguration", "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
+	"GetBucketAnalyticsConfiguration":          "GetAnalyticsConfiguration",
 	"GetBucketIntelligentTieringConfiguration": "GetIntelligentTieringConfiguration",
 	"GetBucketInventoryConfiguration":          "GetInventoryConfiguration", "GetBucketMetricsConfiguration": "GetMetricsConfiguration",
 }
