@@ -18,6 +18,8 @@ const (
 	BlobRemoved   = "blob.removed" // a copy that the placement no longer wants
 	KeyChanged    = "key.changed"  // an access key was made, changed or revoked
 	PurgeAsked    = "purge"        // Data is a Purge
+	MediaDone     = "media.ready"  // a record became MediaReady; Data is a MediaData
+	MediaBroken   = "media.failed" // or MediaFailed
 )
 
 // Event is one entry of the feed: a change, written in the transaction that
@@ -78,6 +80,13 @@ const (
 	ChangedLock = "lock"         // retention or legal hold
 	ChangedACL  = "acl"
 )
+
+// MediaData is the Data of media events.
+type MediaData struct {
+	ID    string `json:"id"` // of the record
+	Kind  string `json:"kind"`
+	Error string `json:"error,omitempty"` // why it failed
+}
 
 // Feed is the ordered stream of events. Nothing appears later below a Seq that
 // was already delivered, also when transactions commit out of order.

@@ -139,7 +139,8 @@ type MediaPage struct {
 	Next  string
 }
 
-// MediaRecords keeps the media records.
+// MediaRecords keeps the media records. One that becomes MediaReady or
+// MediaFailed writes the event MediaDone or MediaBroken, in the same transaction.
 type MediaRecords interface {
 	// UpsertMedia creates the record of m.Bucket and m.Key or changes the one
 	// there is. change gets the record as it is (ID empty if new) and sets what

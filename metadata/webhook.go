@@ -19,8 +19,9 @@ type Webhook struct {
 	URL string `json:"url"`
 	// Secret signs the requests, as whsec_ and base64; it is kept sealed.
 	Secret string `json:"secret,omitempty"` // told once, when it is made
-	// Events are further types of events that it is told of, beside what the
-	// notification configurations of buckets ask for.
+	// Events are types of events of the feed that it is told of, of all buckets:
+	// MediaDone and MediaBroken. What the notification configurations of buckets
+	// ask for comes beside it.
 	Events  []string  `json:"events"`
 	Created time.Time `json:"created"`
 	WebhookState

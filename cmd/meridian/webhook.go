@@ -39,6 +39,8 @@ func webhookCommand(s *settings, p process) func(context.Context, []string) erro
 	api.declare(s)
 	address := s.flags.String("url", "", "`URL` that is told of events")
 	var secret string
+	var events []string
+	s.list(&events, "events", "further `events` that it is told of: media.ready, media.failed")
 	s.secret(&secret, "webhook-secret", "`secret` that signs the requests, as whsec_ and base64; one is made if not given")
 	const line = "meridian webhook create ID --url URL | list | test ID | dead ID | redeliver ID | delete ID [options]"
 	s.flags.Usage = usageWith(s, p.stdout, line)
@@ -51,6 +53,9 @@ func webhookCommand(s *settings, p process) func(context.Context, []string) erro
 		switch {
 		case verb == "create" && id != "" && *address != "":
 			ask := map[string]any{"id": id, "url": *address}
+			if len(events) > 0 {
+				ask["events"] = events
+			}
 			if secret != "" {
 				ask["secret"] = secret
 			}

@@ -2,10 +2,12 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"meridian/internal/httpserve"
@@ -30,12 +32,15 @@ type newWebhook struct {
 	ID     string `json:"id"`
 	URL    string `json:"url"`
 	Secret string `json:"secret"` // one is made if empty
+	// Events of media records that it is told of, beside what buckets ask for.
+	Events []string `json:"events"`
 }
 
 // webhookPatch is what may be changed of a webhook.
 type webhookPatch struct {
-	URL    patch[string] `json:"url"`
-	Secret patch[string] `json:"secret"` // null: a new one is made, and told this once
+	URL    patch[string]   `json:"url"`
+	Secret patch[string]   `json:"secret"` // null: a new one is made, and told this once
+	Events patch[[]string] `json:"events"`
 }
 
 // webhookTest is how a try to reach a webhook went.
@@ -98,22 +103,30 @@ func (c *call) createWebhook() error {
 	if in.Secret == "" {
 		in.Secret = webhook.NewSecret()
 	}
-	if wrong = append(wrong, c.checkWebhook(in.URL, in.Secret)...); len(wrong) > 0 {
+	if wrong = append(wrong, c.checkWebhook(in.URL, in.Secret, in.Events)...); len(wrong) > 0 {
 		return wrong
 	}
-	w, err := c.store.CreateWebhook(c.ctx(), metadata.Webhook{ID: in.ID, URL: in.URL, Secret: in.Secret})
+	w, err := c.store.CreateWebhook(c.ctx(), metadata.Webhook{ID: in.ID, URL: in.URL, Secret: in.Secret, Events: in.Events})
 	if err != nil {
 		return err
 	}
 	return c.created("/v1/webhooks/"+url.PathEscape(w.ID), webhookInfo{w, notify.ARN(w.ID)})
 }
 
-func (c *call) checkWebhook(address, secret string) (wrong fieldErrors) {
+func (c *call) checkWebhook(address, secret string, events []string) (wrong fieldErrors) {
 	if err := c.opts.Webhooks.CheckURL(address); err != nil {
 		wrong = append(wrong, FieldError{"url", reason(err)})
 	}
 	if err := webhook.CheckSecret(secret); err != nil {
 		wrong = append(wrong, FieldError{"secret", reason(err)})
+	}
+	for i, e := range events {
+		switch known := notify.MediaEvents(); {
+		case !slices.Contains(known, e):
+			wrong = append(wrong, FieldError{"events", fmt.Sprintf("%.40q is none of %s; of objects a bucket's notification configuration tells", e, strings.Join(known, ", "))})
+		case slices.Contains(events[:i], e):
+			wrong = append(wrong, FieldError{"events", fmt.Sprintf("names %s twice", e)})
+		}
 	}
 	return wrong
 }
@@ -129,7 +142,8 @@ func (c *call) patchWebhook() error {
 	w, err := c.store.UpdateWebhook(c.ctx(), c.param("id"), func(w *metadata.Webhook) error {
 		in.URL.apply(&w.URL)
 		in.Secret.apply(&w.Secret)
-		if wrong := c.checkWebhook(w.URL, w.Secret); len(wrong) > 0 {
+		in.Events.apply(&w.Events)
+		if wrong := c.checkWebhook(w.URL, w.Secret, w.Events); len(wrong) > 0 {
 			return wrong
 		}
 		return nil
@@ -251,7 +265,7 @@ func webhookRoutes() []route {
 			status: http.StatusOK, answer: webhookInfo{}, do: (*call).getWebhook,
 		},
 		{
-			method: http.MethodPatch, path: "/v1/webhooks/:id", access: admin, tag: tagWebhooks, summary: "Change URL or secret; a null secret makes a new one, told this once (RFC 7396)",
+			method: http.MethodPatch, path: "/v1/webhooks/:id", access: admin, tag: tagWebhooks, summary: "Change URL, secret or events; a null secret makes a new one, told this once (RFC 7396)",
 			body: webhookPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: webhookInfo{}, do: (*call).patchWebhook,
 		},
 		{

@@ -52,6 +52,12 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("test of a closed port = %+v", test)
 	}
 
+	changed := as[webhookInfo](t, w.do(http.StatusOK, admin, http.MethodPatch, "/v1/webhooks/app", `{"events":["media.ready"]}`))
+	if len(changed.Events) != 1 || changed.URL != "http://127.0.0.1:1/" {
+		t.Errorf("with events: %+v", changed)
+	}
+	w.refused(w.do(http.StatusBadRequest, admin, http.MethodPatch, "/v1/webhooks/app", `{"events":["object.created"]}`), "events")
+
 	var list []metadata.Delivery
 	for i := range 3 {
 		list = append(list, metadata.Delivery{Webhook: "app", Event: "s3:ObjectCreated:Put", Bucket: "b", Key: fmt.Sprint(i), Body: json.RawMessage(`{"Records":[]}`)})

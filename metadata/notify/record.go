@@ -112,6 +112,32 @@ func NewRecord(e metadata.Event, name string, data metadata.ObjectData, b metada
 // escapeKey leaves the slashes, as S3 does.
 func escapeKey(key string) string { return strings.ReplaceAll(url.QueryEscape(key), "%2F", "/") }
 
+// MediaEvents are the types of events of the feed that a webhook may ask for by
+// itself.
+func MediaEvents() []string { return []string{metadata.MediaDone, metadata.MediaBroken} }
+
+// MediaMessage tells of an event about a media record, in the form that Standard
+// Webhooks proposes. GET /v1/media/{id} tells the rest.
+type MediaMessage struct {
+	Type      string     `json:"type"`
+	Timestamp time.Time  `json:"timestamp"`
+	Data      mediaAbout `json:"data"`
+}
+
+type mediaAbout struct {
+	metadata.MediaData
+	Bucket    string `json:"bucket"`
+	Key       string `json:"key"`
+	VersionID string `json:"version_id"`
+}
+
+// NewMediaMessage tells of e.
+func NewMediaMessage(e metadata.Event) (MediaMessage, error) {
+	m := MediaMessage{Type: e.Type, Timestamp: e.Time.UTC(), Data: mediaAbout{Bucket: e.Bucket, Key: e.Key, VersionID: e.VersionID}}
+	err := json.Unmarshal(e.Data, &m.Data.MediaData)
+	return m, err
+}
+
 // TestMessage is what S3 sends to try whether somebody listens.
 func TestMessage(now time.Time, request string) json.RawMessage {
 	text, err := json.Marshal(map[string]string{

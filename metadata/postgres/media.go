@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -44,6 +45,7 @@ func oneMedia(ctx context.Context, db querier, sql string, args ...any) (metadat
 // once, with what is there.
 func (s *Store) UpsertMedia(ctx context.Context, bucket, key string, change func(*metadata.Media) error) (metadata.Media, error) {
 	var m metadata.Media
+	told := false
 	if err := metadata.CheckKey(key); err != nil {
 		return m, fmt.Errorf("upsert media %s/%s: %w", bucket, key, err)
 	}
@@ -62,20 +64,40 @@ func (s *Store) UpsertMedia(ctx context.Context, bucket, key string, change func
 			}
 			m, err = lockMediaOf(ctx, tx, bucketID, key)
 		}
+		before := m.State
 		switch {
 		case errors.Is(err, metadata.ErrNoSuchMedia):
 			m, err = insertMedia(ctx, tx, bucketID, bucket, key, change)
-			return err
-		case err != nil:
+		case err == nil:
+			m, err = updateMedia(ctx, tx, m, change)
+		}
+		if err != nil {
 			return err
 		}
-		m, err = updateMedia(ctx, tx, m, change)
+		told, err = s.emitMedia(ctx, tx, before, &m)
 		return err
 	})
 	if err != nil {
 		return metadata.Media{}, fmt.Errorf("upsert media %s/%s: %w", bucket, key, err)
 	}
+	if told {
+		s.ring()
+	}
 	return m, nil
+}
+
+// emitMedia writes the event of a record that is finished, and was not before.
+func (s *Store) emitMedia(ctx context.Context, tx pgx.Tx, before string, m *metadata.Media) (told bool, err error) {
+	kind := map[string]string{metadata.MediaReady: metadata.MediaDone, metadata.MediaFailed: metadata.MediaBroken}[m.State]
+	if kind == "" || m.State == before {
+		return false, nil
+	}
+	data, err := json.Marshal(metadata.MediaData{ID: m.ID, Kind: m.Kind, Error: m.Error})
+	if err != nil {
+		return false, err
+	}
+	_, err = s.emit(ctx, tx, metadata.Event{Type: kind, Bucket: m.Bucket, Key: m.Key, VersionID: m.VersionID, Data: data})
+	return err == nil, err
 }
 
 func lockMediaOf(ctx context.Context, tx pgx.Tx, bucketID int64, key string) (metadata.Media, error) {
@@ -174,17 +196,25 @@ func (s *Store) UpdateMedia(ctx context.Context, id string, change func(*metadat
 		return metadata.Media{}, fmt.Errorf("update media %q: %w", id, metadata.ErrNoSuchMedia)
 	}
 	var m metadata.Media
+	told := false
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 		m, err = oneMedia(ctx, tx, `
 			SELECT `+mediaColumns+` FROM media m JOIN bucket b ON b.id = m.bucket_id WHERE m.id = $1 FOR UPDATE OF m`, id)
 		if err != nil {
 			return err
 		}
-		m, err = updateMedia(ctx, tx, m, change)
+		before := m.State
+		if m, err = updateMedia(ctx, tx, m, change); err != nil {
+			return err
+		}
+		told, err = s.emitMedia(ctx, tx, before, &m)
 		return err
 	})
 	if err != nil {
 		return metadata.Media{}, fmt.Errorf("update media %q: %w", id, err)
+	}
+	if told {
+		s.ring()
 	}
 	return m, nil
 }

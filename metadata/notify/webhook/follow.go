@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type hooks struct {
 
 // hookState is what the follower knows of a webhook.
 type hookState struct {
+	events []string      // of the feed, that it asks for
 	queued int64         // deliveries that wait
 	wake   chan struct{} // of its sender
 }
@@ -132,6 +134,17 @@ func (f *follower) queue(ctx context.Context, events []metadata.Event, after met
 	}
 	var list []metadata.Delivery
 	for _, e := range events {
+		for _, id := range f.hooks.askingFor(e.Type) {
+			message, err := notify.NewMediaMessage(e)
+			if err != nil {
+				return false, fmt.Errorf("event %s: %w", e.Seq, err)
+			}
+			body, err := json.Marshal(message)
+			if err != nil {
+				return false, fmt.Errorf("event %s: %w", e.Seq, err)
+			}
+			list = append(list, metadata.Delivery{Webhook: id, Event: e.Type, Bucket: e.Bucket, Key: e.Key, Body: body})
+		}
 		b, ok := f.buckets[e.Bucket]
 		if !ok {
 			continue
@@ -181,6 +194,18 @@ func (f *follower) readBuckets(ctx context.Context) error {
 		f.buckets[b.Name] = bucket{b, config.Rules()}
 	}
 	return nil
+}
+
+// askingFor are the webhooks that ask for a type of events of the feed.
+func (h *hooks) askingFor(event string) (ids []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, k := range h.known {
+		if slices.Contains(k.events, event) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // admit leaves out what finds a queue full, and counts it by webhook. What is for

@@ -150,7 +150,7 @@ func (j *Job) look(ctx context.Context, known *hooks) error {
 				running.Go(func() error { s.run(sending); return nil })
 			}
 			s.hook.Store(&w)
-			now[w.ID] = &hookState{queued: w.Queued, wake: s.wake}
+			now[w.ID] = &hookState{events: w.Events, queued: w.Queued, wake: s.wake}
 			j.metrics.set(&w)
 		}
 		for id, s := range senders {

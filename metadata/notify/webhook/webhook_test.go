@@ -507,3 +507,45 @@ func TestPausesGrowAndVary(t *testing.T) {
 		}
 	}
 }
+
+func TestAWebhookIsToldOfMediaRecords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	got := make(chan notify.MediaMessage, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m notify.MediaMessage
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			t.Error(err)
+		}
+		got <- m
+	}))
+	t.Cleanup(srv.Close)
+	_, err := w.store.CreateWebhook(t.Context(), metadata.Webhook{ID: "app", URL: srv.URL, Secret: NewSecret(), Events: []string{metadata.MediaDone}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	b := w.bucket()
+	record := func(key, state string) metadata.Media {
+		m, err := w.store.UpsertMedia(t.Context(), b, key, func(m *metadata.Media) error {
+			m.Kind, m.State, m.VersionID = metadata.KindPhoto, state, "V"
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	record("broken.jpg", metadata.MediaFailed)
+	record("a.jpg", metadata.MediaProcessing)
+	m := record("a.jpg", metadata.MediaReady)
+	if _, err := w.store.UpdateMedia(t.Context(), m.ID, func(m *metadata.Media) error { m.Title = "A"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	last := record("last.jpg", metadata.MediaReady)
+	for _, want := range []metadata.Media{m, last} {
+		if told := <-got; told.Type != "media.ready" || told.Data.ID != want.ID || told.Data.Bucket != b || told.Data.Key != want.Key || told.Data.VersionID != "V" || told.Data.Kind != metadata.KindPhoto {
+			t.Errorf("told %+v, want of %+v", told, want)
+		}
+	}
+}
