@@ -124,7 +124,12 @@ func TestRecord(t *testing.T) {
 			t.Errorf("a marker by %s: %s", operation, name)
 		}
 	}
-	e.Data = json.RawMessage(`{"delete_marker":true,"permanent":true}`)
+	for data, want := range map[string]string{`{"changed":["tags"]}`: "ObjectTagging:Put", `{"changed":["tags-cleared","lock"]}`: "ObjectTagging:Delete", `{"changed":["lock"]}`: ""} {
+		if name, _ := EventName(metadata.Event{Type: metadata.ObjectUpdated, Data: json.RawMessage(data)}); name != want {
+			t.Errorf("%s: %s, want %s", data, name, want)
+		}
+	}
+	e.Cause.Operation, e.Data = metadata.ByLifecycle, json.RawMessage(`{"delete_marker":true,"permanent":true}`)
 	if name, _ := EventName(e); name != "LifecycleExpiration:Delete" {
 		t.Errorf("a marker that is gone: %s", name)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,11 +15,20 @@ import (
 // has no name for it, or nobody is told.
 func EventName(e metadata.Event) (name string, data metadata.ObjectData) {
 	switch e.Type {
-	case metadata.ObjectCreated, metadata.ObjectDeleted:
+	case metadata.ObjectCreated, metadata.ObjectUpdated, metadata.ObjectDeleted:
 	default:
 		return "", data
 	}
 	if len(e.Data) > 0 && json.Unmarshal(e.Data, &data) != nil {
+		return "", data
+	}
+	if e.Type == metadata.ObjectUpdated {
+		switch {
+		case slices.Contains(data.Changed, metadata.ChangedTags):
+			return "ObjectTagging:Put", data
+		case slices.Contains(data.Changed, metadata.ClearedTags):
+			return "ObjectTagging:Delete", data
+		}
 		return "", data
 	}
 	if e.Type == metadata.ObjectCreated {
@@ -93,7 +103,7 @@ type recordObject struct {
 // text, with the events of one key.
 func NewRecord(e metadata.Event, name string, data metadata.ObjectData, b metadata.NotifyingBucket, rule string) Record {
 	o := recordObject{Key: escapeKey(e.Key), Sequencer: fmt.Sprintf("%016X", e.Seq.ID)}
-	if e.Type == metadata.ObjectCreated {
+	if e.Type != metadata.ObjectDeleted {
 		o.Size, o.ETag = &data.Size, data.ETag
 	}
 	if b.Versioning != "" {

@@ -209,6 +209,20 @@ func TestVersionsAreHiddenThenRemoved(t *testing.T) {
 	}
 }
 
+// TestWhatIsLockedStays: a refusal is counted, and is no error.
+func TestWhatIsLockedStays(t *testing.T) {
+	t.Parallel()
+	s := pgtest.New(t)
+	b := newBucket(t, s, metadata.VersioningEnabled, rule("all", "", "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"))
+	put(t, s, b, "k", func(v *metadata.Version) { v.Lock.Hold = metadata.HoldOn })
+	put(t, s, b, "k")
+	put(t, s, b, "k")
+	r := apply(t, s, b)
+	if got := left(t, s, b); len(got) != 2 || r.Locked != 1 || r.Noncurrent != 1 || r.Errors != 0 {
+		t.Errorf("left are %q, run = %+v", got, r)
+	}
+}
+
 // TestAKeyOfManyPages: what is known of a key's newer versions is known in the
 // next page too.
 func TestAKeyOfManyPages(t *testing.T) {

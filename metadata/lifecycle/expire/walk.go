@@ -181,6 +181,8 @@ func (w *walker) step(ctx context.Context, latest string, s step) error {
 		n.Noncurrent, n.Bytes = 1, v.Size
 	case isAny(err, metadata.ErrPrecondition, metadata.ErrNoSuchKey, metadata.ErrNoSuchVersion, metadata.ErrNoSuchBucket):
 		n.Overtaken = 1
+	case errors.Is(err, metadata.ErrLocked):
+		n.Locked = 1
 	default:
 		w.fail(ctx, err)
 		return err
