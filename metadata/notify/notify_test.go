@@ -124,7 +124,7 @@ func TestRecord(t *testing.T) {
 			t.Errorf("a marker by %s: %s", operation, name)
 		}
 	}
-	for data, want := range map[string]string{`{"changed":["tags"]}`: "ObjectTagging:Put", `{"changed":["tags-cleared","lock"]}`: "ObjectTagging:Delete", `{"changed":["lock"]}`: ""} {
+	for data, want := range map[string]string{`{"changed":["tags"]}`: "ObjectTagging:Put", `{"changed":["tags-cleared","lock"]}`: "ObjectTagging:Delete", `{"changed":["acl"]}`: "ObjectAcl:Put", `{"changed":["lock"]}`: ""} {
 		if name, _ := EventName(metadata.Event{Type: metadata.ObjectUpdated, Data: json.RawMessage(data)}); name != want {
 			t.Errorf("%s: %s, want %s", data, name, want)
 		}

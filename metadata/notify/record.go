@@ -28,6 +28,8 @@ func EventName(e metadata.Event) (name string, data metadata.ObjectData) {
 			return "ObjectTagging:Put", data
 		case slices.Contains(data.Changed, metadata.ClearedTags):
 			return "ObjectTagging:Delete", data
+		case slices.Contains(data.Changed, metadata.ChangedACL):
+			return "ObjectAcl:Put", data
 		}
 		return "", data
 	}
