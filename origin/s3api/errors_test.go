@@ -111,7 +111,6 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{404, "ObjectLockConfigurationNotFoundError", "GET", "/bkt?object-lock", nil, nil},
 		{404, "NoSuchBucket", "GET", "/missing?policy", nil, nil},
 		{501, "NotImplemented", "PUT", "/bkt?website", body, nil},
-		{501, "NotImplemented", "DELETE", "/bkt?website", nil, nil},
 		{501, "NotImplemented", "GET", "/full/key?torrent", nil, nil},
 		{501, "NotImplemented", "POST", "/full/key?select&select-type=2", body, nil},
 		{400, "InvalidRequest", "POST", "/bkt", body, nil}, // a form is signed by its policy
