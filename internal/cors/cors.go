@@ -55,6 +55,7 @@ func Methods() []string { return []string{"GET", "PUT", "HEAD", "POST", "DELETE"
 const exposed = "*, ETag, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Location, Age, Cache-Status, Server-Timing, " +
 	"x-amz-version-id, x-amz-request-id, x-amz-id-2, x-amz-delete-marker, x-amz-checksum-crc32, x-amz-checksum-crc32c, " +
 	"x-amz-checksum-crc64nvme, x-amz-checksum-sha1, x-amz-checksum-sha256, x-amz-checksum-type, x-amz-mp-parts-count, " +
+	"x-amz-tagging-count, x-amz-object-lock-mode, x-amz-object-lock-retain-until-date, x-amz-object-lock-legal-hold, " +
 	"x-amz-replication-status, x-meridian-region, x-meridian-seq"
 
 // RefusedError says in the words of S3 why a configuration or a preflight is refused.

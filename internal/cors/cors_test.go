@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,11 @@ func TestActual(t *testing.T) {
 	(*cors.Config)(nil).Actual(h, request("GET", "", ""))
 	if h.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "ETag") || len(h) != 2 {
 		t.Errorf("default: %v", h)
+	}
+	for _, name := range []string{"x-amz-tagging-count", "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"} {
+		if !slices.Contains(strings.Split(h.Get("Access-Control-Expose-Headers"), ", "), name) {
+			t.Errorf("by default a page may not read %s", name)
+		}
 	}
 }
 
