@@ -31,7 +31,8 @@ var layers = map[string][]string{
 	"internal/edgebench": {"internal/sigv4"},
 	"internal/hitbench":  {"edge/cache", "edge/cache/memory", "edge/cache/policy"},
 
-	"internal/conformance": {},
+	"internal/devserver":   {},
+	"internal/conformance": {"internal/devserver"},
 	"internal/sigv2":       {},
 
 	"metadata":                   {},

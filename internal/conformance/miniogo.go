@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"meridian/internal/devserver"
 )
 
 // minioGoTime is how long all functional tests together may take.
@@ -21,16 +23,16 @@ const minioGoTime = 20 * time.Minute
 // runMinioGo runs minio-go's functional tests, which are one program. Those that
 // ask for what a server says it has not (501) are skipped by them.
 func runMinioGo(ctx context.Context, w io.Writer, o options) (outcomes []outcome, err error) {
-	m := &meridian{o: o, regions: "us-east-1,us-west-2,eu-central-1,eu-west-1"}
-	if err := m.start(ctx); err != nil {
+	m := newMeridian(o, "us-east-1,us-west-2,eu-central-1,eu-west-1")
+	if err := m.Start(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.stop()) }()
+	defer func() { err = errors.Join(err, m.Stop()) }()
 	ctx, cancel := context.WithTimeout(ctx, minioGoTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(o.tools, "minio-go-functional")) //nolint:gosec // the program of the suite
-	cmd.Dir = m.dir
-	cmd.Env = append(suiteEnv(), "SERVER_ENDPOINT="+m.s3Host(), "ACCESS_KEY="+rootKey, "SECRET_KEY="+rootSecret,
+	cmd.Dir = m.Dir()
+	cmd.Env = append(devserver.Env(), "SERVER_ENDPOINT="+m.S3Host(), "ACCESS_KEY="+rootKey, "SECRET_KEY="+rootSecret,
 		"ENABLE_HTTPS=0", "MINT_MODE=full", "RUN_ON_FAIL=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, runErr := cmd.CombinedOutput()

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"meridian/internal/devserver"
 )
 
 // versitygwModule is the suite; deploy/install.sh builds its program at the
@@ -27,18 +29,18 @@ func runVersitygw(ctx context.Context, w io.Writer, o options) (outcomes []outco
 	if err != nil {
 		return nil, err
 	}
-	m := &meridian{o: o, regions: "us-east-1"}
-	if err := m.start(ctx); err != nil {
+	m := newMeridian(o, "us-east-1")
+	if err := m.Start(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.stop()) }()
+	defer func() { err = errors.Join(err, m.Stop()) }()
 	// The suite runs "./versitygw admin" to make users; what stands there for it
 	// is this program.
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	work := filepath.Join(m.dir, "work")
+	work := filepath.Join(m.Dir(), "work")
 	if err := os.Mkdir(work, 0o700); err != nil {
 		return nil, err
 	}
@@ -105,16 +107,16 @@ func readBuild(ctx context.Context, program string) (*debug.BuildInfo, error) {
 	return debug.ParseBuildInfo(strings.Join(lines, "\n"))
 }
 
-func runVersitygwTest(ctx context.Context, program, work string, t test, m *meridian, timeout time.Duration) (outcome, string, error) {
+func runVersitygwTest(ctx context.Context, program, work string, t test, m meridian, timeout time.Duration) (outcome, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	args := []string{"test", "-a", rootKey, "-s", rootSecret, "-e", m.s3(), t.name}
+	args := []string{"test", "-a", rootKey, "-s", rootSecret, "-e", m.S3(), t.name}
 	if t.versioned {
 		args = append(args, "--versioning-enabled")
 	}
 	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the program of the suite
 	cmd.Dir = work
-	cmd.Env = append(suiteEnv(), adminAPI+"="+m.api())
+	cmd.Env = append(devserver.Env(), adminAPI+"="+m.API())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -128,18 +130,6 @@ func runVersitygwTest(ctx context.Context, program, work string, t test, m *meri
 		o.said = "not ended after " + timeout.String()
 	}
 	return o, string(out), nil
-}
-
-// suiteEnv is this process's environment without what changes how SDKs reach a
-// server.
-func suiteEnv() []string {
-	var env []string
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "AWS_") && !strings.HasPrefix(e, "MERIDIAN_") {
-			env = append(env, e)
-		}
-	}
-	return env
 }
 
 var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
