@@ -38,6 +38,19 @@ func (a *Auth) Body(r *http.Request) (body io.Reader, decodedLength int64, err e
 	return p, r.ContentLength, nil
 }
 
+// Unsigned is the Auth of a request that nobody signed, for its body: that may say
+// of itself what it hashes to, or be in unsigned chunks, but not in signed ones.
+func Unsigned(payloadHash string) (*Auth, error) {
+	a := &Auth{PayloadHash: payloadHash}
+	switch {
+	case isSHA256(payloadHash):
+		a.bodyHash = payloadHash
+	case payloadHash != "" && payloadHash != UnsignedPayload && payloadHash != StreamingUnsignedTrailer:
+		return nil, refuse(ErrInvalidContentSHA256, "InvalidRequest", "Anonymous requests don't support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER.")
+	}
+	return a, nil
+}
+
 // Trailer is the trailer of an aws-chunked body, under canonical names, once the
 // reader of Body has returned io.EOF; nil before, and where there was none.
 func (a *Auth) Trailer() http.Header { return a.trailer }

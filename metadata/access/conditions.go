@@ -14,6 +14,7 @@ import (
 // Proof is how a caller proved who they are.
 type Proof struct {
 	Form      bool // by a POST policy
+	Version2  bool // by Signature Version 2, whose age is not known
 	Presigned bool // by the query
 	Signed    time.Time
 }
@@ -50,10 +51,16 @@ func Conditions(r *http.Request, c *Caller, p Proof, now time.Time) iam.Context 
 	k.Set("aws:username", c.User)
 	k.Set("aws:PrincipalArn", iam.UserARN(c.User))
 	k.Set("aws:PrincipalAccount", iam.Account)
-	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
+	version := "AWS4-HMAC-SHA256"
+	if p.Version2 {
+		version = "AWS"
+	}
+	k.Set("s3:signatureversion", version)
 	switch {
 	case p.Form:
 		k.Set("s3:authType", "POST")
+	case p.Version2 && r.URL.Query().Has("Signature"):
+		k.Set("s3:authType", "REST-QUERY-STRING")
 	case p.Presigned:
 		k.Set("s3:authType", "REST-QUERY-STRING")
 		k.Set("s3:signatureAge", strconv.FormatInt(now.Sub(p.Signed).Milliseconds(), 10))

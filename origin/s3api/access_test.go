@@ -2,6 +2,9 @@ package s3api_test
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -427,7 +430,9 @@ func TestBucketACL(t *testing.T) {
 	w.cannot(user{}, "GET", "/bkt/k", nil) // which is the object's to say
 	w.cannot(bob, "PUT", "/bkt/k", []byte("x"))
 	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read-write")
-	w.can(user{}, "PUT", "/bkt/new", []byte("anonymous"))
+	w.refused(user{}, 400, "XAmzContentSHA256Mismatch", "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: "+sha256Hex([]byte("other")))
+	w.refused(user{}, 400, "InvalidRequest", "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: "+sigv4.StreamingPayload)
+	w.can(user{}, "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: "+sha256Hex([]byte("anonymous")))
 	if r := w.can(alice, "GET", "/bkt/new", nil); string(r.body) != "anonymous" {
 		t.Errorf("%q", r.body)
 	}
@@ -554,4 +559,29 @@ func TestObjectACL(t *testing.T) {
 	w.can(bob, "PUT", "/bkt/shared?acl", nil, "x-amz-acl: bucket-owner-full-control")
 	w.can(alice, "GET", "/bkt/shared?acl", nil)
 	w.can(alice, "DELETE", "/bkt/his", nil)
+}
+
+// A policy may refuse the old signature.
+func TestPolicyOnSignatureVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt/k", []byte("hello"))
+	old := func() int {
+		r := w.request("GET", "/bkt/k", nil)
+		date := time.Now().UTC().Format(http.TimeFormat)
+		r.Header.Set("Date", date)
+		mac := hmac.New(sha1.New, []byte(alice.secret))
+		mac.Write([]byte("GET\n\n\n" + date + "\n/bkt/k"))
+		r.Header.Set("Authorization", "AWS "+alice.key+":"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		return w.send(r).status
+	}
+	if got := old(); got != 200 {
+		t.Fatalf("version 2: %d", got)
+	}
+	w.can(alice, "PUT", "/bkt?policy", policyOf(deny("", "s3:*", "bkt/*")+`,"Condition":{"StringEquals":{"s3:signatureversion":"AWS"}}`))
+	if got := old(); got != 403 {
+		t.Errorf("version 2, denied: %d", got)
+	}
+	w.can(alice, "GET", "/bkt/k", nil)
 }

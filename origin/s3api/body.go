@@ -62,11 +62,10 @@ func (c *call) bodyAuth() (*sigv4.Auth, error) {
 		return c.auth, nil
 	}
 	if c.unsigned == nil {
-		hash := c.r.Header.Get("X-Amz-Content-Sha256")
-		if hash == sigv4.StreamingPayload || hash == sigv4.StreamingPayloadTrailer {
-			return nil, refuse(errInvalidRequest, "The body is in signed chunks, but the request is not signed.")
+		var err error
+		if c.unsigned, err = sigv4.Unsigned(c.r.Header.Get("X-Amz-Content-Sha256")); err != nil {
+			return nil, err
 		}
-		c.unsigned = &sigv4.Auth{PayloadHash: hash}
 	}
 	return c.unsigned, nil
 }

@@ -24,6 +24,7 @@ type call struct {
 	op        *operation
 	who       identity
 	auth      *sigv4.Auth // nil where the request is anonymous
+	version2  bool        // of the signature
 	formTags  bool        // a form brings tags
 	unsigned  *sigv4.Auth // of the body of an anonymous request, once it was asked for
 	requestID string

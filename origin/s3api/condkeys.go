@@ -31,7 +31,7 @@ var lockKeys = map[string]string{
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
 func (c *call) conditions() iam.Context {
 	now := c.opts.Now()
-	proof := access.Proof{Form: c.auth == nil}
+	proof := access.Proof{Form: c.auth == nil, Version2: c.version2}
 	if c.auth != nil {
 		proof.Presigned, proof.Signed = c.auth.Presigned, c.auth.Time
 	}

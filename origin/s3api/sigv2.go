@@ -31,6 +31,7 @@ func (c *call) identifyV2(claim sigv2.Claim, malformed error) error {
 	}
 	// Parameters that are not signed are no headers: Presigned stays false.
 	c.who, c.auth = who, &sigv4.Auth{AccessKey: claim.AccessKey, PayloadHash: sigv4.UnsignedPayload}
+	c.version2 = true
 	return nil
 }
 
@@ -71,7 +72,7 @@ func (c *call) identifyFormV2(f *form) error {
 	if err := sigv2.VerifyPolicy(secret, f.fields["policy"], f.fields["signature"]); err != nil {
 		return c.refusedV2(accessKey, err)
 	}
-	c.who = who
+	c.who, c.version2 = who, true
 	return nil
 }
 
