@@ -45,7 +45,7 @@ type Bucket struct {
 	Residency  []string   `json:"residency,omitempty"`
 	Visibility string     `json:"visibility"`
 	Versioning string     `json:"versioning,omitempty"`
-	Owner      string     `json:"owner"` // user that created it
+	Owner      string     `json:"owner"` // user that created it, unless it was given away
 	Cache      CacheRules `json:"cache"`
 	// UploadRules say what may come in.
 	UploadRules UploadRules `json:"upload_rules,omitzero"`
@@ -178,7 +178,7 @@ type Buckets interface {
 	// empty, by name.
 	Buckets(ctx context.Context, owner string) iter.Seq2[Bucket, error]
 	// UpdateBucket changes under a row lock what change changes of it; Name,
-	// ID, Region, Owner and Created stay as they are.
+	// ID, Region and Created stay as they are.
 	UpdateBucket(ctx context.Context, name string, change func(*Bucket) error) (Bucket, error)
 	// Usage tells what the bucket holds. It costs little where the bucket has a
 	// quota; elsewhere everything is counted.

@@ -91,6 +91,21 @@ func TestBucketBeforeAnyNode(t *testing.T) {
 	w.refused(w.do(http.StatusBadRequest, metadata.RoleAdmin, http.MethodPost, "/v1/buckets", `{"name":"third","region":"asia"}`), "region")
 }
 
+func TestABucketIsGivenAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.bucket("photos", metadata.Private)
+	const path = "/v1/buckets/photos"
+	if b := as[metadata.Bucket](t, w.do(http.StatusOK, metadata.RoleAdmin, http.MethodPatch, path, `{"owner":"ann"}`)); b.Owner != "ann" {
+		t.Errorf("given to ann: %+v", b)
+	}
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleAdmin, http.MethodPatch, path, `{"owner":""}`), "owner")
+	w.do(http.StatusForbidden, metadata.RoleReadWrite, http.MethodPatch, path, `{"owner":"eve"}`)
+	if b := as[metadata.Bucket](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodGet, path, "")); b.Owner != "ann" {
+		t.Errorf("afterwards: %+v", b)
+	}
+}
+
 func TestAccessKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

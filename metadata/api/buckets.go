@@ -40,6 +40,7 @@ type bucketPatch struct {
 	Cache       patch[cachePatch]         `json:"cache"`
 	UploadRules patch[rulesPatch]         `json:"upload_rules"`
 	Pull        patch[metadata.Pull]      `json:"pull"` // replaced as a whole
+	Owner       patch[string]             `json:"owner"`
 }
 
 type rulesPatch struct {
@@ -162,7 +163,11 @@ func (c *call) patchBucket() error {
 	if len(taken) > 0 {
 		return taken
 	}
+	if in.Owner.Set && (in.Owner.Value == "" || len(in.Owner.Value) > 256 || !isText(in.Owner.Value)) {
+		return fieldErrors{{"owner", "must be the name of a user, of up to 256 bytes"}}
+	}
 	b, err := c.store.UpdateBucket(c.ctx(), c.param("name"), func(b *metadata.Bucket) error {
+		in.Owner.apply(&b.Owner)
 		in.apply(b)
 		if wrong := checkBucket(*b, regions); len(wrong) > 0 {
 			return wrong

@@ -175,7 +175,7 @@ func adminRoutes() []route {
 		},
 		{
 			method: http.MethodPatch, path: "/v1/buckets/:name", access: admin, tag: tagBuckets,
-			summary: "Change visibility, placement, residency, versioning, cache or upload rules; null is the default (RFC 7396)",
+			summary: "Change owner, visibility, placement, residency, versioning, cache or upload rules; null is the default (RFC 7396)",
 			body:    bucketPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.Bucket{}, do: (*call).patchBucket,
 		},
 		{

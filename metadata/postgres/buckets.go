@@ -242,7 +242,7 @@ func (s *Store) updateBucket(ctx context.Context, name string, change func(*meta
 		if err := change(&b); err != nil {
 			return err
 		}
-		b.ID, b.Name, b.Region, b.Owner, b.Created = old.ID, old.Name, old.Region, old.Owner, old.Created
+		b.ID, b.Name, b.Region, b.Created = old.ID, old.Name, old.Region, old.Created
 		if err := checkBucket(&b); err != nil {
 			return err
 		}
@@ -269,10 +269,10 @@ func (s *Store) updateBucket(ctx context.Context, name string, change func(*meta
 		}
 		b, err = oneBucket(ctx, tx, `
 			UPDATE bucket SET placement = $2, residency = $3, visibility = $4, versioning = $5, cache = $6, config = $7,
-			       upload_rules = $8, quota_bytes = $9, quota_objects = $10, pull = $11
+			       upload_rules = $8, quota_bytes = $9, quota_objects = $10, pull = $11, owner = $12
 			 WHERE id = $1 RETURNING `+bucketColumns,
 			b.ID, []string(b.Placement), textList(b.Residency), b.Visibility, b.Versioning, docs.cache, docs.config,
-			docs.rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects, docs.pull)
+			docs.rules, b.UploadRules.QuotaBytes, b.UploadRules.QuotaObjects, docs.pull, b.Owner)
 		return err
 	})
 	return b, err
