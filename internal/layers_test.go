@@ -84,6 +84,7 @@ var layers = map[string][]string{
 	"edge/limit":           {},
 	"edge/fetch":           {"edge/balance", "edge/cache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/pull":            {"edge/cache", "edge/httpcache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
+	"edge/popular":         {},
 	"edge/purge":           {"metadata"},
 	"edge":                 {"edge/...", "metadata", "metadata/access", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
 }
