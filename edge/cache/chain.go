@@ -99,25 +99,7 @@ func (c *Chain) copyUp(ctx context.Context, s *stripe, began uint64, from int, k
 
 // Put implements Tier.
 func (c *Chain) Put(ctx context.Context, k Key, v []byte) error {
-	s := c.stripe(k)
-	deleted := s.deletes.Load()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.writes.Add(1)
-	if s.deletes.Load() != deleted {
-		// Somebody ordered a Delete, perhaps of this key, while this hint was
-		// waiting. What was there is old by now, too.
-		return c.deleteLocked(ctx, k)
-	}
-	// The lowest tier comes first, so that nobody who has seen the new value
-	// above finds the old one below.
-	var failed error
-	for i := len(c.tiers) - 1; i >= 0; i-- {
-		if err := c.tiers[i].Put(ctx, k, v); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("tier %d: %w", i, err))
-		}
-	}
-	return failed
+	return c.put(ctx, k, func(t Tier) error { return t.Put(ctx, k, v) })
 }
 
 // Topmost is a Tier of tiers that can keep a value out of all but the first.

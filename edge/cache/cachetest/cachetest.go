@@ -36,6 +36,8 @@ func Run(t *testing.T, o Options, open func(t *testing.T) cache.Tier) {
 		"Stats":              s.stats,
 		"Holds":              s.holds,
 		"Evicts":             s.evicts,
+		"Ahead":              s.ahead,
+		"Keeps":              s.keeps,
 		"NeverOldNeverMixed": s.neverOldNeverMixed,
 		"Bounded":            s.bounded,
 		"Close":              s.close,

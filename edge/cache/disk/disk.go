@@ -152,6 +152,15 @@ func (t *Tier) read(e *entry, waits *pending, name string) ([]byte, error) {
 // Put implements cache.Tier. A value is declined if its class cannot hold it or
 // too much waits to be written, and later if the disk has no room or fails.
 func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
+	return t.put(k, v, false)
+}
+
+// PutAhead implements cache.Advised.
+func (t *Tier) PutAhead(_ context.Context, k cache.Key, v []byte) error {
+	return t.put(k, v, true)
+}
+
+func (t *Tier) put(k cache.Key, v []byte, ahead bool) error {
 	c := t.class(k)
 	if c == nil {
 		return fmt.Errorf("disk cache: %w: class %d", errors.ErrUnsupported, k.Class)
@@ -166,6 +175,9 @@ func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
 	defer t.admission.Unlock()
 	f.seq = t.lastSeq.Add(1)
 	e := newEntry(&f)
+	if ahead {
+		e.Guest, e.Hits = true, cache.AheadHits
+	}
 	s.mu.Lock()
 	old := s.entries[f.id]
 	if old != nil {
@@ -189,7 +201,8 @@ func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
 	}
 	for _, out := range c.policy.Add(&e.Entry) {
 		if out == &e.Entry {
-			c.declined.Add(1) // by a Delete that has come since
+			c.declined.Add(1) // by a Delete that has come since, or as a guest
+			t.expel(e)
 			continue
 		}
 		t.evict(out)

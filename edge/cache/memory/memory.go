@@ -125,6 +125,15 @@ func (t *Tier) get(k cache.Key) ([]byte, *entry, error) {
 
 // Put implements cache.Tier. A value is declined if its class cannot hold it.
 func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
+	return t.put(k, v, false)
+}
+
+// PutAhead implements cache.Advised.
+func (t *Tier) PutAhead(_ context.Context, k cache.Key, v []byte) error {
+	return t.put(k, v, true)
+}
+
+func (t *Tier) put(k cache.Key, v []byte, ahead bool) error {
 	c, s := t.find(k)
 	if c == nil {
 		return fmt.Errorf("memory cache: %w: class %d", errors.ErrUnsupported, k.Class)
@@ -132,6 +141,9 @@ func (t *Tier) Put(_ context.Context, k cache.Key, v []byte) error {
 	deleted := s.deleting.Load()
 	c.puts.Add(1)
 	e := t.newEntry(k, v)
+	if ahead {
+		e.Guest, e.Hits = true, cache.AheadHits
+	}
 	s.mu.Lock()
 	old := s.entries[k.Name]
 	switch {

@@ -26,6 +26,7 @@ type Greedy struct {
 	mu             sync.Mutex
 	budget         int64
 	entries, bytes int64
+	kept           int64 // bytes of what is passed over once
 	// clock is L: when the entry evicted last was due. It only grows.
 	clock  uint64
 	queues [levels][classes]queue
@@ -68,7 +69,12 @@ func (p *Greedy) Add(e *Entry) (evicted []*Entry) {
 		return []*Entry{e}
 	}
 	for p.bytes+e.Size > p.budget {
-		if out := p.judge(); out != nil {
+		out, refused := p.judge(e)
+		if refused {
+			e.state = gone
+			return append(evicted, e)
+		}
+		if out != nil {
 			evicted = append(evicted, out)
 		}
 	}
@@ -84,21 +90,50 @@ func (p *Greedy) Add(e *Entry) (evicted []*Entry) {
 }
 
 // judge takes the entry that is due first. It goes, unless it was asked for since
-// it was judged last.
-func (p *Greedy) judge() *Entry {
+// it was judged last, or is kept. Where it would have to go for a guest of less
+// account, that is refused, and nothing changes; added is nil where nothing is
+// added.
+func (p *Greedy) judge(added *Entry) (out *Entry, refused bool) {
 	level := least(p.first[:])
 	class := least(p.tails[level][:])
 	e := p.queues[level][class].tail
+	hits := e.hits.Load()
+	if added != nil && added.Guest && hits == 0 && !e.kept && e.level > added.Hits {
+		return nil, true
+	}
 	p.clock = e.due
 	p.dequeue(e)
-	if hits := e.hits.Swap(0); hits > 0 {
+	hits = e.hits.Swap(0)
+	if hits > 0 || e.kept {
+		p.unkeep(e)
 		e.level = uint8(min(uint32(e.level)+hits, maxHits))
 		p.enqueue(e)
-		return nil
+		return nil, false
 	}
 	p.forget(e)
 	p.ghosts.add(e.Hash, e.level, p.entries)
-	return e
+	return e, false
+}
+
+// keptShare is the part of the budget that may be kept: one in so many bytes.
+const keptShare = 2
+
+// Keep implements Policy.
+func (p *Greedy) Keep(e *Entry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.state == held && !e.kept && p.kept+e.Size <= p.budget/keptShare {
+		e.kept = true
+		p.kept += e.Size
+	}
+	return e.kept
+}
+
+func (p *Greedy) unkeep(e *Entry) {
+	if e.kept {
+		e.kept = false
+		p.kept -= e.Size
+	}
 }
 
 // enqueue lets e stay until it is due.
@@ -132,6 +167,7 @@ func (p *Greedy) dequeue(e *Entry) {
 
 func (p *Greedy) forget(e *Entry) {
 	e.state = gone
+	p.unkeep(e)
 	p.entries--
 	p.bytes -= e.Size
 }
@@ -154,7 +190,7 @@ func (p *Greedy) Shrink(n int64) (evicted []*Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for goal := p.bytes - n; p.entries > 0 && p.bytes > goal; {
-		if out := p.judge(); out != nil {
+		if out, _ := p.judge(nil); out != nil {
 			evicted = append(evicted, out)
 		}
 	}

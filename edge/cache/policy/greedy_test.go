@@ -212,3 +212,76 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	})
 }
+
+// A guest takes the place of what nobody asks for, but of nothing better.
+func TestGuestsDisplaceNothingBetter(t *testing.T) {
+	t.Parallel()
+	p := policy.New(1000)
+	var hot [9]*policy.Entry
+	for i := range hot {
+		hot[i] = &policy.Entry{Hash: uint64(i), Size: 100, Hits: 3}
+		p.Add(hot[i])
+	}
+	cold := &policy.Entry{Hash: 20, Size: 100}
+	p.Add(cold)
+	guest := &policy.Entry{Hash: 21, Size: 100, Guest: true, Hits: 1}
+	if out := p.Add(guest); !slices.Equal(out, []*policy.Entry{cold}) {
+		t.Fatalf("for the first guest went %v, want the cold entry", out)
+	}
+	if !p.Remove(guest) {
+		t.Fatal("the guest is not held")
+	}
+	p.Add(&policy.Entry{Hash: 22, Size: 100, Hits: 3})
+	another := &policy.Entry{Hash: 23, Size: 100, Guest: true, Hits: 1}
+	if out := p.Add(another); !slices.Equal(out, []*policy.Entry{another}) {
+		t.Fatalf("for another guest went %v, want itself", out)
+	}
+	if p.Remove(another) {
+		t.Error("a guest that was turned away is held")
+	}
+	if out := p.Add(&policy.Entry{Hash: 24, Size: 100}); len(out) != 1 {
+		t.Errorf("for a newcomer that was asked for went %d", len(out))
+	}
+}
+
+// What is kept outlives a scan for as long as that is said, and no longer, and no
+// more than half of the budget does.
+func TestKeepsThroughScans(t *testing.T) {
+	t.Parallel()
+	p := policy.New(1000)
+	var entries [10]*policy.Entry
+	for i := range entries {
+		entries[i] = &policy.Entry{Hash: uint64(i), Size: 100}
+		p.Add(entries[i])
+	}
+	held := map[*policy.Entry]bool{}
+	for _, e := range entries {
+		held[e] = true
+	}
+	scan := func(n int, keep bool) (kept int) {
+		for i := range n {
+			if keep {
+				kept = 0
+				for _, e := range entries {
+					if held[e] && p.Keep(e) {
+						kept++
+					}
+				}
+			}
+			for _, out := range p.Add(&policy.Entry{Hash: uint64(1000 + i), Size: 100}) {
+				delete(held, out)
+			}
+		}
+		return kept
+	}
+	if kept := scan(100, true); kept != 5 || len(held) != 5 {
+		t.Errorf("%d of 10 are kept, %d held, want half of them", kept, len(held))
+	}
+	scan(100, false)
+	if len(held) != 0 {
+		t.Errorf("%d are held though nobody asked for them to be kept", len(held))
+	}
+	if p.Keep(entries[0]) {
+		t.Error("keeps what is gone")
+	}
+}

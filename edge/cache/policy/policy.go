@@ -42,11 +42,16 @@ type Entry struct {
 	// Hits are what an entry begins with that was known before: one that is
 	// read back from disk.
 	Hits uint8
+	// Guest says that nobody has asked for the value yet. A guest is turned away
+	// rather than that anything goes for it which was asked for more often than
+	// Hits.
+	Guest bool
 
 	hits       atomic.Uint32 // since it was judged last, up to a limit
 	state      state
 	level      uint8 // hits when it was judged last
 	class      uint8 // of its size
+	kept       bool
 	due        uint64
 	prev, next *Entry
 }
@@ -67,6 +72,10 @@ type Policy interface {
 	Add(e *Entry) (evicted []*Entry)
 	// Touch notes that an entry was asked for.
 	Touch(e *Entry)
+	// Keep has an entry passed over once when it is due, so that whoever knows
+	// that it will be asked for, and says so now and then, saves it from what is
+	// asked for once. At most half of the budget is kept. It reports whether e is.
+	Keep(e *Entry) bool
 	// Remove forgets an entry that its owner drops. It reports whether the
 	// policy still had it: for every entry added, either Remove returns true
 	// or an Add returns it as evicted, never both.
