@@ -121,7 +121,7 @@ func (s *source) fetch(ctx context.Context, index int64) fetched {
 		p, err := s.x.sliceWithKey(ctx, s.head, index)
 		return fetched{p, err, s.x.n.now().Sub(began)}
 	}
-	p, err := s.x.n.fetchSlice(ctx, s.x.object, s.head, index, s.x.fromPeer)
+	p, err := s.x.n.fetchSlice(ctx, s.x.object, s.head, index, manner{fromPeer: s.x.fromPeer})
 	return fetched{p, err, s.x.n.now().Sub(began)}
 }
 
@@ -145,11 +145,16 @@ func (s *source) took(f fetched) ([]byte, bool, error) {
 func (s *source) write(ctx context.Context, w *clientWriter, offset, length int64) error {
 	end := offset + length
 	s.looked = offset / cache.SliceSize
+	used := int64(-1) // the slice noted last
 	for offset < end {
 		index := offset / cache.SliceSize
 		b, held, err := s.slice(ctx, index)
 		if err != nil {
 			return err
+		}
+		if index != used && !s.x.ahead && s.x.customer == nil {
+			s.x.n.usedSlice(s.x.object, s.head, index, held)
+			used = index
 		}
 		base := index * cache.SliceSize
 		if index == s.givenIndex {

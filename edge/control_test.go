@@ -213,6 +213,7 @@ func (c *control) total(node string) (sum metadata.Counter, views int64) {
 			sum.AnsweredRegional += k.AnsweredRegional
 			sum.AnsweredOrigin += k.AnsweredOrigin
 			sum.Latency.Merge(k.Latency)
+			sum.Prefetch.Add(k.Prefetch)
 		}
 		for _, v := range p.Views {
 			views += v.Count

@@ -38,6 +38,7 @@ type exchange struct {
 	fromPeer  bool         // another edge of the region asks
 	customer  http.Header  // the key of the object's owner, if it came
 	hopped    bool         // an edge asks for a client of a pull zone
+	ahead     bool         // an edge asks ahead of its clients
 
 	counted bool // the cache was asked
 	started bool // the header is out
@@ -53,8 +54,13 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer n.gate.leave()
-	if r.URL.Path == hop.ExplainPath && r.URL.RawPath == "" {
+	switch {
+	case r.URL.RawPath != "":
+	case r.URL.Path == hop.ExplainPath:
 		n.serveExplain(w, r)
+		return
+	case r.URL.Path == hop.PopularPath:
+		n.servePopular(w, r)
 		return
 	}
 	x := &exchange{n: n, w: w, r: r, start: n.now()}
@@ -111,6 +117,11 @@ func (x *exchange) finish() {
 	}
 	if x.n.cfg.Tier != metadata.TierEdge {
 		s.Depth = tally.Self // counted at edges
+	}
+	if x.ahead {
+		// No client is behind it.
+		x.n.metrics.aheadRequests.WithLabelValues(s.Result.String()).Inc()
+		return
 	}
 	if x.fromPeer {
 		// The edge that the client asked counts the request.
@@ -186,6 +197,7 @@ func (x *exchange) readHops(ctx context.Context) (context.Context, context.Cance
 	}
 	x.want = x.r.Header.Get(hop.RequestVersion)
 	x.fromPeer = x.r.Header.Get(hop.RequestPeer) == "1"
+	x.ahead = x.r.Header.Get(hop.RequestAhead) == "1"
 	s, err := metadata.ParseSeq(x.r.Header.Get(hop.RequestApplied))
 	if err == nil && !x.n.lease.wait(ctx, s, catchUp) {
 		x.need = s

@@ -62,7 +62,7 @@ func (j *job) ask(ctx context.Context, asOf metadata.Seq) (*filled, error) {
 	old, index, ranged := j.old, j.index, true
 	for range 4 {
 		req := fetch.Request{
-			Head: j.bare, Bucket: j.object.Bucket, Key: j.object.Key, VersionID: j.version, Want: j.want, Applied: asOf,
+			Head: j.bare, Bucket: j.object.Bucket, Key: j.object.Key, VersionID: j.version, Want: j.want, Applied: asOf, Ahead: j.ahead != onDemand,
 		}
 		if ranged && !j.bare {
 			req.Offset, req.Length = index*cache.SliceSize, cache.SliceSize
@@ -133,9 +133,11 @@ func (j *job) accept(f *filled, resp *fetch.Response) error {
 // finds them.
 func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 	if f.body != nil && !f.head.Inline {
-		j.n.putOf(ctx, f.head, cache.Key{Class: cache.Slice, Name: sliceName(j.object, f.head.VersionID, f.index)}, f.body)
+		j.n.keepEarly(ctx, j.ahead, cache.Key{Class: cache.Slice, Name: sliceName(j.object, f.head.VersionID, f.index)}, f.body,
+			j.object, f.head, int64(len(f.body)))
 	}
 	f.head.Run = j.n.run
+	f.head.Ahead = j.ahead == prefetched && f.head.Inline
 	encoded, err := f.head.AppendBinary(nil)
 	if err != nil {
 		j.n.log.ErrorContext(ctx, "head that cannot be kept", "object", j.name, "err", err)
@@ -144,7 +146,7 @@ func (j *job) keep(ctx context.Context, mark *fillMark, f *filled) {
 	}
 	var crowded []string
 	f.stored = j.n.fills.keep(mark, f.head.VersionID, func() {
-		j.n.putOf(ctx, f.head, cache.Key{Class: cache.Head, Name: j.name}, encoded)
+		j.n.keepEarly(ctx, j.ahead, cache.Key{Class: cache.Head, Name: j.name}, encoded, j.object, f.head, int64(len(f.head.Body)))
 		crowded = j.n.index.Add(j.object, j.name, f.head.SurrogateKeys())
 	})
 	for _, name := range crowded {

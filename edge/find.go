@@ -195,6 +195,7 @@ type job struct {
 	again   bool            // look into the cache once more
 	index   int64           // of the slice that comes along
 	via     bool            // a peer is asked first
+	ahead   earliness       // no client waits
 	rules   httpcache.Rules
 }
 

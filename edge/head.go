@@ -40,7 +40,7 @@ func confirmed(old *httpcache.Head, resp *fetch.Response, rules httpcache.Rules)
 	h.Fields = old.Fields.Update(storedFields(resp.Header))
 	h.Received, h.Age = resp.Received, httpcache.InitialAge(resp.Header, resp.Sent, resp.Received)
 	h.Freshness = httpcache.Judge(h.Fields.Header(), h.Status, h.Age, h.Received, rules)
-	h.Suspect = false
+	h.Suspect, h.Ahead = false, false
 	if len(resp.Header[hop.Access]) == 0 {
 		h.Fields = httpcache.StoredFields(h.Fields.Header(), hop.Access)
 	}

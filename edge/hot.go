@@ -154,6 +154,7 @@ func (h *hot) addSlices(e *rendering, from, end int64, a *h1.Answer) (next int64
 		if b == nil || !a.Add(b[from-base:min(int64(len(b)), end-base)]) {
 			break
 		}
+		h.n.usedSlice(e.object, &e.head, index, true)
 		from = min(base+int64(len(b)), end)
 	}
 	return from
@@ -221,6 +222,7 @@ func (h *hot) Done(r *h1.Request, a *h1.Answer) {
 		s.Bucket, s.Class = e.object.Bucket, e.class
 		n.metrics.count(&s)
 	}
+	e.used(n)
 	n.pins.Release(a.Pinned)
 	n.gate.leave()
 }

@@ -23,10 +23,13 @@ type metrics struct {
 	fills    *prometheus.CounterVec // by kind: head, slice; and outcome: ok, error
 	copied   prometheus.Counter
 	ahead    prometheus.Counter
+	kept     prometheus.Gauge
 	lag      prometheus.Gauge
 	// peerRequests are those of other edges of the region, by result; they are in
 	// none of the others.
 	peerRequests *prometheus.CounterVec
+	// aheadRequests are those that edges made ahead of clients; likewise.
+	aheadRequests *prometheus.CounterVec
 }
 
 func newMetrics(n *Node) (*metrics, error) {
@@ -52,9 +55,12 @@ func newMetrics(n *Node) (*metrics, error) {
 			Help: "Slices fetched for clients faster than upstream, beyond the next one of each body.", ConstLabels: labels}),
 		copied: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_bodies_copied_total",
 			Help: "Bodies sent by copies of their pieces, since slow clients held as many slices as they may.", ConstLabels: labels}),
+		kept: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_kept",
+			Help: "Heads and slices that the cache holds on to, since the region asks for them often.", ConstLabels: labels}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
 			Help: "How old the event applied last was when it was applied.", ConstLabels: labels}),
-		peerRequests: counter("peer_requests_total", "Requests of other edges of the region, by how they were answered.", "result"),
+		aheadRequests: counter("ahead_requests_total", "Requests of edges that fetch ahead, by how they were answered.", "result"),
+		peerRequests:  counter("peer_requests_total", "Requests of other edges of the region, by how they were answered.", "result"),
 	}
 	for r := range results {
 		m.latency[r] = latency.WithLabelValues(r.String())
@@ -68,7 +74,8 @@ func newMetrics(n *Node) (*metrics, error) {
 			func() float64 { return float64(value(n.limits.Counts())) })
 	}
 	collectors := []prometheus.Collector{
-		requests, bytes, latency, refused, m.fills, m.copied, m.ahead, m.lag, m.peerRequests,
+		requests, bytes, latency, refused, m.fills, m.copied, m.ahead, m.kept, m.lag, m.peerRequests,
+		n.ahead.pieces, n.ahead.bytes, m.aheadRequests,
 		asked("retries_total", "Requests to another upstream after one failed.", func(c fetch.Counts) int64 { return c.Retries }),
 		asked("retries_refused_total", "Requests to another upstream that the retry budget did not allow.", func(c fetch.Counts) int64 { return c.Refused }),
 		asked("hedges_total", "Requests to a second upstream while the first was late.", func(c fetch.Counts) int64 { return c.Hedges }),

@@ -64,6 +64,8 @@ type Config struct {
 	// Cooperative makes an edge ask the other edges of its region, each for what
 	// it owns, before the next tier.
 	Cooperative bool
+	// Prefetch has the node act on what its region asks for most.
+	Prefetch Prefetch
 	// PeerTimeouts are those of requests to them; zero ones are short.
 	PeerTimeouts fetch.Timeouts
 	// ProbeEvery is how often upstreams that fail or are idle are asked for their
@@ -113,6 +115,8 @@ func (c *Config) check() error {
 		return errors.New("edge: ID, Region and ClusterSecret are required")
 	case c.Control == nil, c.Follower == nil, c.Cache == nil, c.Log == nil, c.Registry == nil:
 		return errors.New("edge: Control, Follower, Cache, Log and Registry are required")
+	case c.Prefetch.Budget < 0:
+		return errors.New("edge: the budget of prefetching is negative")
 	case c.Cooperative && c.Tier != metadata.TierEdge:
 		return errors.New("edge: only edges cooperate")
 	}
@@ -140,6 +144,8 @@ func (c *Config) applyDefaults() {
 		Header: cmp.Or(c.PeerTimeouts.Header, peerTimeouts.Header),
 		Idle:   cmp.Or(c.PeerTimeouts.Idle, peerTimeouts.Idle),
 	}
+	c.Prefetch.Budget = cmp.Or(c.Prefetch.Budget, DefaultPrefetchBudget)
+	c.Prefetch.Every = cmp.Or(c.Prefetch.Every, 10*time.Second)
 	if c.ProbeEvery == 0 {
 		c.ProbeEvery = balance.ProbeEvery
 	}
@@ -185,10 +191,14 @@ type Node struct {
 	fetcher   *fetch.Upstream
 	peers     *peers              // nil unless edges cooperate
 	pins      *semaphore.Weighted // bytes that bodies being sent keep alive
-	ahead     *semaphore.Weighted // slices read ahead, beyond one a body
+	reading   *semaphore.Weighted // slices read ahead, beyond one a body
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
 	flights   *flights // to the origins of pull zones
+
+	heat   *heat // nil unless the node acts on what is asked for
+	ahead  *ahead
+	budget *allowance // of fetches ahead
 
 	tally    *tally.Tally
 	pusher   *tally.Pusher
@@ -230,7 +240,7 @@ func New(cfg Config) (*Node, error) {
 		limits:       limits,
 		reasons:      newReasons(),
 		pins:         semaphore.NewWeighted(pinnedLeast + cfg.Media[0].Tier.Stats().Capacity/pinnedShare),
-		ahead:        semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
+		reading:      semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
 		flights:      newFlights(&cfg, limits),
@@ -240,6 +250,10 @@ func New(cfg Config) (*Node, error) {
 		told:         make(chan struct{}),
 		started:      cfg.Now().UTC(),
 		run:          rand.Int64(),
+	}
+	n.ahead, n.budget = newAhead(&cfg, n.tally), newAllowance(cfg.Prefetch.Budget)
+	if cfg.Prefetch.On {
+		n.heat = newHeat(&cfg)
 	}
 	if c, ok := cfg.Cache.(cache.Evictor); ok {
 		c.OnEvict(func(k cache.Key) { n.reasons.lost(k.Name, evicted, n.now()) })
@@ -351,6 +365,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.runFeed(running) })
 	g.Go(func() error { return n.runSnapshots(running) })
 	g.Go(func() error { return n.pusher.Run(running) })
+	if n.heat != nil {
+		g.Go(func() error { return n.runPrefetch(running) })
+	}
 	g.Go(func() error {
 		n.upstreams.Probe(running, n.cfg.ProbeEvery, n.fetcher.Probe)
 		return nil

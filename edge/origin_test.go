@@ -135,7 +135,7 @@ func (o *origin) find(r *http.Request) *object {
 				o.t.Errorf("origin: the key of the customer is not signed")
 			}
 		case "Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "Range", "If-None-Match", "User-Agent", "Accept-Encoding",
-			hop.RequestApplied, hop.RequestNode, hop.RequestVersion, hop.RequestTimeout:
+			hop.RequestApplied, hop.RequestNode, hop.RequestVersion, hop.RequestTimeout, hop.RequestAhead:
 		default:
 			o.t.Errorf("origin: header %s came through to it: %q", name, r.Header[name])
 		}

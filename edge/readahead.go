@@ -19,15 +19,15 @@ const (
 // many at a time as keep it busy. Nothing is asked for that the client did not.
 type readAhead struct {
 	depth   int64
-	looked  int64   // the last slice that was asked for or seen to be held
-	pending []ahead // in order
+	looked  int64     // the last slice that was asked for or seen to be held
+	pending []reading // in order
 }
 
-// ahead is a slice that is being fetched, or was.
-type ahead struct {
+// reading is a slice that is being fetched, or was.
+type reading struct {
 	index int64
 	done  chan fetched
-	extra bool // has a place of Node.ahead
+	extra bool // has a place of Node.reading
 }
 
 // next waits for the first pending slice. Whoever has to wait gets more ahead.
@@ -42,7 +42,7 @@ func (s *source) next() fetched {
 		f = <-a.done
 	}
 	if a.extra {
-		s.x.n.ahead.Release(1)
+		s.x.n.reading.Release(1)
 	}
 	return f
 }
@@ -59,14 +59,14 @@ func (s *source) prefetch(ctx context.Context, index, last int64) {
 			continue
 		}
 		extra := len(s.pending) > 0
-		if extra && !s.x.n.ahead.TryAcquire(1) {
+		if extra && !s.x.n.reading.TryAcquire(1) {
 			return
 		}
 		if extra {
 			s.x.n.metrics.ahead.Inc()
 		}
 		done := make(chan fetched, 1)
-		s.looked, s.pending = i, append(s.pending, ahead{i, done, extra})
+		s.looked, s.pending = i, append(s.pending, reading{i, done, extra})
 		go func() { done <- s.fetch(ctx, i) }()
 	}
 }

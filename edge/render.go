@@ -46,7 +46,20 @@ type rendering struct {
 	requests, bytes prometheus.Counter
 	cell            *tally.Cell
 	views           tally.Views
-	viewed          bool // it is something to look at
+	viewed          bool        // it is something to look at
+	won             atomic.Bool // what was fetched ahead has proved to be of use
+}
+
+// used notes that a request was answered from it, as exchange.used does.
+func (e *rendering) used(n *Node) {
+	if n.heat == nil {
+		return
+	}
+	k := cache.Key{Class: cache.Head, Name: e.name}
+	n.heat.note(k)
+	if e.head.Ahead && !e.won.Swap(true) {
+		n.ahead.won(k)
+	}
 }
 
 // open returns a bucket of which everybody may read everything, from pages of

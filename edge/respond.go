@@ -50,6 +50,7 @@ func (x *exchange) respond(ctx context.Context, f *found) error {
 	if h.Status != http.StatusOK {
 		return x.respondNegative(f)
 	}
+	x.used(f)
 	x.sample.Class = metadata.ClassOf(metadata.MediaType(x.contentType(h), x.object.Key))
 	status, useRange := httpcache.CheckConditions(x.r.Method, x.r.Header, h.Validators())
 	if status != 0 {

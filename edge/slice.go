@@ -49,27 +49,27 @@ func (n *Node) cachedSlice(ctx context.Context, o purge.Object, h *httpcache.Hea
 }
 
 // fetchSlice asks upstream for a slice, together with everybody else who wants
-// it. fromPeer says that another edge of the region does.
-func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, fromPeer bool) (*piece, error) {
+// it.
+func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, how manner) (*piece, error) {
 	name := sliceName(o, h.VersionID, index)
-	via := n.viaPeer(fromPeer, peerKey(o, h.VersionID, index))
+	via := n.viaPeer(how.fromPeer, peerKey(o, h.VersionID, index))
 	asked := miss{at: n.now(), why: n.reasons.absent(name), slice: index}
 	p, led, err := n.slices.Do(ctx, fillKey(name, via), fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
 		// The one before may have ended since the caller looked.
 		if b := n.cachedSlice(ctx, o, h, index); b != nil {
 			return &piece{bytes: b, held: true}, nil
 		}
-		p, err := n.askSlice(ctx, o, h, index, via)
+		p, err := n.askSlice(ctx, o, h, index, via, how.ahead)
 		n.countFill("slice", err)
 		if err != nil {
 			return nil, err
 		}
 		if h.Storable {
-			n.putOf(ctx, h, cache.Key{Class: cache.Slice, Name: name}, p.bytes)
+			n.keepEarly(ctx, how.ahead, cache.Key{Class: cache.Slice, Name: name}, p.bytes, o, h, int64(len(p.bytes)))
 		}
 		return p, nil
 	})
-	if ctx.Err() == nil && (err != nil || !p.held) {
+	if how.ahead == onDemand && ctx.Err() == nil && (err != nil || !p.held) {
 		asked.led = led
 		if err != nil {
 			asked.result = askedFailed
@@ -81,8 +81,10 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 	return p, err
 }
 
-func (n *Node) askSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, via bool) (*piece, error) {
-	resp, err := n.fetch(ctx, peerKey(o, h.VersionID, index), via, sliceRequest(n, o, h, index, nil))
+func (n *Node) askSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, via bool, why earliness) (*piece, error) {
+	r := sliceRequest(n, o, h, index, nil)
+	r.Ahead = why != onDemand
+	resp, err := n.fetch(ctx, peerKey(o, h.VersionID, index), via, r)
 	if err == nil {
 		err = checkSlice(resp, h, index)
 	}

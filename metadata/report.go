@@ -62,8 +62,8 @@ type Counter struct {
 	Prefetch Prefetch `json:"prefetch,omitzero"`
 }
 
-// Prefetch counts heads and slices that a node fetched before anybody asked for
-// them, since their region asks for them often. Each is counted when it was
+// Prefetch counts small objects and slices that a node fetched before anybody
+// asked for them, since their region asks for them often. Each is counted when it was
 // fetched, and once more when its lot is known: won, when it was asked for, which
 // would have been a miss; wasted, when it left the cache without that. What is
 // neither waits in the cache.

@@ -66,6 +66,7 @@ type devOptions struct {
 	wan            bool
 	edgeMemory     size
 	regionalMemory size
+	prefetch       prefetchOptions
 	stores         []storeOptions // by region, in the order of devRegions
 	root           rootOptions
 	encryption     encryptionOptions
@@ -87,6 +88,7 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	s.flags.BoolVar(&o.wan, "wan", false, "add real round-trip delays between the regions")
 	s.flags.TextVar(&o.edgeMemory, "edge-memory", o.edgeMemory, "memory cache `size` of each edge")
 	s.flags.TextVar(&o.regionalMemory, "regional-memory", o.regionalMemory, "memory cache `size` of each regional cache")
+	o.prefetch.declare(s)
 	var stores storeOptions
 	stores.declare(s)
 	o.root.declare(s)
@@ -96,7 +98,7 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	o.hooks.local = true
 	o.hooks.declare(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check(), o.hooks.check()); err != nil {
+		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check(), o.hooks.check(), o.prefetch.check()); err != nil {
 			return err
 		}
 		if o.portBase < 1 || o.portBase > 65535-23 {
@@ -267,7 +269,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		for i, region := range o.regions {
 			err = errors.Join(err, add(newEdge(edgeConfig{
 				listener: listeners[tier.port+i], region: region, tier: tier.name, id: tier.name + "-" + region,
-				clusterSecret: dir.clusterSecret, metadata: []string{reachable(listeners[0].Addr())}, memory: tier.memory,
+				clusterSecret: dir.clusterSecret, metadata: []string{reachable(listeners[0].Addr())}, memory: tier.memory, prefetch: o.prefetch.config(),
 				dial: o.dialer(region), log: o.log, to: log, stderr: p.stderr,
 			})))
 		}

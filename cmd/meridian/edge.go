@@ -35,6 +35,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		memory    = size(256 << 20)
 		policy    = s.flags.String("balance", "", "`way` to choose among upstreams: consistent-hash (default of edges), round-robin (of regional caches) or least-connections")
 		coop      = s.flags.Bool("cooperative", false, "ask the other edges of the region before its regional caches")
+		ahead     prefetchOptions
 		onDisk    = diskOptions{size: 16 << 30, headroom: disk.DefaultHeadroom}
 		perNode   = s.flags.Int("upstream-limit", limit.DefaultMax, "`requests` at once to each upstream, and to each origin of a pull zone; 0 is no limit")
 		queue     = s.flags.Int("upstream-queue", limit.DefaultQueue, "`requests` that may wait, for a second at most, where an upstream has all it may have")
@@ -46,13 +47,14 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 	)
 	s.flags.TextVar(&memory, "cache-memory", memory, "`size` of the memory cache")
 	onDisk.declare(s)
+	ahead.declare(s)
 	s.list(&api, "metadata", "`URLs` of the metadata role")
 	s.list(&upstreams, "upstream", "`URLs` to ask on a miss instead of the nodes that the metadata role names")
 	cluster.declare(s)
 	secure.declare(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check(), ahead.check()); err != nil {
 			return err
 		}
 		switch {
@@ -92,7 +94,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		svc, err := newEdge(edgeConfig{
 			listener: listener, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
 			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory, disk: onDisk,
-			balance: chosen, cooperative: *coop, limits: limitsOf(*perNode, *queue),
+			balance: chosen, cooperative: *coop, prefetch: ahead.config(), limits: limitsOf(*perNode, *queue),
 			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
 			tls: tls, cold: *hot == "off", stderr: p.stderr,
 		})
@@ -128,6 +130,7 @@ type edgeConfig struct {
 	balance        balance.Policy // nil: that of the tier
 	cooperative    bool
 	limits         limit.Config
+	prefetch       edge.Prefetch
 	disk           diskOptions
 	dial           wan.DialFunc
 	log            logOptions
@@ -169,7 +172,7 @@ func newEdge(c edgeConfig) (service, error) {
 	node, err := edge.New(edge.Config{
 		ID: c.id, Boot: newBoot(), Tier: c.tier, Region: c.region, URL: c.url, PublicURL: c.publicURL, Version: version,
 		Control: control, Follower: control, Purges: control, Cache: store, Media: media, Upstreams: c.upstreams, Dial: c.dial,
-		Balance: c.balance, Cooperative: c.cooperative, Limits: c.limits,
+		Balance: c.balance, Cooperative: c.cooperative, Prefetch: c.prefetch, Limits: c.limits,
 		ClusterSecret: c.clusterSecret, Log: log, Registry: reg,
 	})
 	if err != nil {

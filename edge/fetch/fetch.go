@@ -34,6 +34,8 @@ type Request struct {
 	// Peer says that the node asked is of the same tier: it must not ask a peer
 	// in its turn.
 	Peer bool
+	// Ahead says that no client waits for the answer.
+	Ahead bool
 }
 
 // Response is an answer of the next tier below 500.

@@ -277,6 +277,9 @@ func (u *Upstream) request(ctx context.Context, node balance.Node, r Request) (*
 	if r.Peer {
 		set(hop.RequestPeer, "1")
 	}
+	if r.Ahead {
+		set(hop.RequestAhead, "1")
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		set(hop.RequestTimeout, hop.FormatTimeout(time.Until(deadline)))
 	}

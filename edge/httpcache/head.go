@@ -36,6 +36,8 @@ type Head struct {
 	// Suspect demands to ask upstream before the next use, once: a soft purge, or a head
 	// that an earlier run of the node left on disk.
 	Suspect bool
+	// Ahead says that it was fetched before anybody asked for it, with its body.
+	Ahead bool
 }
 
 // ETag is the entity tag, as sent.

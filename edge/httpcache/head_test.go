@@ -20,6 +20,7 @@ func sampleHead() *Head {
 		Freshness: Freshness{Lifetime: time.Minute, StaleWhileRevalidate: time.Second, StaleIfError: time.Hour, MustRevalidate: true, Storable: true},
 		Run:       -1 << 62,
 		Suspect:   true,
+		Ahead:     true,
 	}
 }
 

@@ -21,8 +21,9 @@ const (
 	flagNoCache
 	flagSuspect
 	flagStorable
+	flagAhead
 
-	knownFlags = flagStorable<<1 - 1
+	knownFlags = flagAhead<<1 - 1
 )
 
 // AppendBinary appends the head as caches keep it: numbers, then texts, then the
@@ -32,7 +33,7 @@ func (h *Head) AppendBinary(b []byte) ([]byte, error) {
 		return b, fmt.Errorf("%w: %d bytes of a body of %d", ErrHead, len(h.Body), h.Size)
 	}
 	flags := flag(h.Inline, flagInline) | flag(h.MustRevalidate, flagMustRevalidate) | flag(h.NoCache, flagNoCache) |
-		flag(h.Suspect, flagSuspect) | flag(h.Storable, flagStorable)
+		flag(h.Suspect, flagSuspect) | flag(h.Storable, flagStorable) | flag(h.Ahead, flagAhead)
 	texts := 0
 	for _, f := range h.Fields {
 		texts += len(f.Name) + len(f.Value) + 4
@@ -79,7 +80,7 @@ func ParseHead(b []byte) (*Head, error) {
 	}
 	flags := b[1]
 	d := headDecoder{b: b[2:]}
-	h := &Head{Inline: flags&flagInline != 0, Suspect: flags&flagSuspect != 0}
+	h := &Head{Inline: flags&flagInline != 0, Suspect: flags&flagSuspect != 0, Ahead: flags&flagAhead != 0}
 	h.MustRevalidate, h.NoCache, h.Storable = flags&flagMustRevalidate != 0, flags&flagNoCache != 0, flags&flagStorable != 0
 	status := d.number()
 	h.Size = d.number()

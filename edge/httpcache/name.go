@@ -106,6 +106,21 @@ func SliceKey(bucket, key, version string, index int64) string {
 	return escapePart(bucket, '/') + "/" + escapePart(key, 0) + "\x00" + escapePart(version, 0) + "\x00" + strconv.FormatInt(index, 10)
 }
 
+// ParseSliceKey reads what SliceKey wrote.
+func ParseSliceKey(s string) (bucket, key, version string, index int64, ok bool) {
+	b, rest, _ := strings.Cut(s, "/")
+	parts := strings.Split(rest, "\x00")
+	if len(parts) != 3 {
+		return "", "", "", 0, false
+	}
+	index, err := strconv.ParseInt(parts[2], 10, 64)
+	if err != nil {
+		return "", "", "", 0, false
+	}
+	bucket, key, version = unescapePart(b), unescapePart(parts[0]), unescapePart(parts[1])
+	return bucket, key, version, index, SliceKey(bucket, key, version, index) == s
+}
+
 // ParseHeadKey reads what HeadKey wrote.
 func ParseHeadKey(s string) (Name, bool) {
 	bucket, rest, ok := strings.Cut(s, "/")

@@ -111,3 +111,16 @@ func FuzzHeadKey(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSliceKey(f *testing.F) {
+	f.Add("bucket", "a/b", "01JC0000000000000000000000", int64(3))
+	f.Add("a/b", "\x00", "\x01", int64(-1))
+	f.Add("bucket", "k\x00v\x001", "", int64(0))
+	f.Fuzz(func(t *testing.T, bucket, key, version string, index int64) {
+		s := SliceKey(bucket, key, version, index)
+		b, k, v, i, ok := ParseSliceKey(s)
+		if !ok || b != bucket || k != key || v != version || i != index {
+			t.Fatalf("%q came back as %q, %q, %q, %d, %v", s, b, k, v, i, ok)
+		}
+	})
+}

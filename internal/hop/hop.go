@@ -37,6 +37,10 @@ const (
 	// at the next tier, never at a peer, so that no request goes in circles.
 	RequestPeer = "X-Meridian-Peer"
 
+	// RequestAhead, "1", says that no client waits for the answer: an edge fetches
+	// what it expects to be asked for. Who answers does not count the request.
+	RequestAhead = "X-Meridian-Ahead"
+
 	// RequestUser (path-escaped) and RequestRole are who sent a tus request to
 	// the endpoint that hands it on and has checked that it may be sent.
 	RequestUser = "X-Meridian-User"
@@ -115,3 +119,7 @@ const (
 	ZoneAnswer = "answer"
 	ZoneFailed = "failed"
 )
+
+// PopularPath is where a regional cache takes from an edge what that answered by
+// itself, and tells it what the region asks for most.
+const PopularPath = "/_meridian/popular"
