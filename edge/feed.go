@@ -89,6 +89,8 @@ func (n *Node) apply(ctx context.Context, e metadata.Event) error {
 		}
 	case metadata.PurgeAsked:
 		n.applyPurge(ctx, e)
+	case metadata.WarmAsked:
+		n.applyWarm(ctx, e)
 	}
 	n.lease.advance(e.Seq)
 	n.metrics.lag.Set(max(0, n.now().Sub(e.Time).Seconds()))

@@ -64,7 +64,7 @@ func (h *heat) of(c cache.Class) *popular.Counter {
 
 // note counts a request for a head or slice.
 func (h *heat) note(k cache.Key) {
-	if h.untold == nil {
+	if h.heads != nil {
 		h.of(k.Class).Add(k.Name, 1)
 		return
 	}

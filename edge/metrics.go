@@ -24,6 +24,7 @@ type metrics struct {
 	copied   prometheus.Counter
 	ahead    prometheus.Counter
 	kept     prometheus.Gauge
+	warmed   prometheus.Counter
 	lag      prometheus.Gauge
 	// peerRequests are those of other edges of the region, by result; they are in
 	// none of the others.
@@ -55,6 +56,8 @@ func newMetrics(n *Node) (*metrics, error) {
 			Help: "Slices fetched for clients faster than upstream, beyond the next one of each body.", ConstLabels: labels}),
 		copied: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_bodies_copied_total",
 			Help: "Bodies sent by copies of their pieces, since slow clients held as many slices as they may.", ConstLabels: labels}),
+		warmed: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_cache_warmed_bytes_total",
+			Help: "Bytes of bodies fetched since somebody asked for them to be there (POST /v1/warm).", ConstLabels: labels}),
 		kept: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_kept",
 			Help: "Heads and slices that the cache holds on to, since the region asks for them often.", ConstLabels: labels}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_cache_feed_lag_seconds",
@@ -74,7 +77,7 @@ func newMetrics(n *Node) (*metrics, error) {
 			func() float64 { return float64(value(n.limits.Counts())) })
 	}
 	collectors := []prometheus.Collector{
-		requests, bytes, latency, refused, m.fills, m.copied, m.ahead, m.kept, m.lag, m.peerRequests,
+		requests, bytes, latency, refused, m.fills, m.copied, m.ahead, m.kept, m.warmed, m.lag, m.peerRequests,
 		n.ahead.pieces, n.ahead.bytes, m.aheadRequests,
 		asked("retries_total", "Requests to another upstream after one failed.", func(c fetch.Counts) int64 { return c.Retries }),
 		asked("retries_refused_total", "Requests to another upstream that the retry budget did not allow.", func(c fetch.Counts) int64 { return c.Refused }),

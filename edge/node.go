@@ -199,6 +199,7 @@ type Node struct {
 	heat   *heat // nil unless the node acts on what is asked for
 	ahead  *ahead
 	budget *allowance // of fetches ahead
+	warms  warmQueue
 
 	tally    *tally.Tally
 	pusher   *tally.Pusher
@@ -252,6 +253,7 @@ func New(cfg Config) (*Node, error) {
 		run:          rand.Int64(),
 	}
 	n.ahead, n.budget = newAhead(&cfg, n.tally), newAllowance(cfg.Prefetch.Budget)
+	n.warms = make(warmQueue, maxWarms)
 	if cfg.Prefetch.On {
 		n.heat = newHeat(&cfg)
 	}
@@ -365,6 +367,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.runFeed(running) })
 	g.Go(func() error { return n.runSnapshots(running) })
 	g.Go(func() error { return n.pusher.Run(running) })
+	g.Go(func() error { return n.runWarms(running) })
 	if n.heat != nil {
 		g.Go(func() error { return n.runPrefetch(running) })
 	}

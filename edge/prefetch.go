@@ -132,7 +132,7 @@ func (n *Node) holds(k cache.Key) bool {
 
 // fetchThing fetches what is asked for most.
 func (n *Node) fetchThing(ctx context.Context, t *hotThing) {
-	h, err := n.fetchAhead(ctx, t.object(), prefetched)
+	h, _, err := n.fetchAhead(ctx, t.object(), prefetched)
 	k := t.cacheKey()
 	if err == nil && t.Version != "" && (h.VersionID != t.Version || t.Slice >= slicesOf(h)) {
 		return // overwritten since; what is asked for of the new version shows
@@ -155,29 +155,29 @@ func (n *Node) fetchThing(ctx context.Context, t *hotThing) {
 func slicesOf(h *httpcache.Head) int64 { return (h.Size + cache.SliceSize - 1) / cache.SliceSize }
 
 // fetchAhead returns the head of an object, which it asks for, with the first
-// slice of the body, where it is not held.
-func (n *Node) fetchAhead(ctx context.Context, o purge.Object, why earliness) (*httpcache.Head, error) {
+// slice of the body, where it is not held. bytes is how much of the body came.
+func (n *Node) fetchAhead(ctx context.Context, o purge.Object, why earliness) (h *httpcache.Head, bytes int64, err error) {
 	name := headName(o, "")
 	if h := n.peek(ctx, name); h != nil && h.Status == http.StatusOK && httpcache.Decide(h, n.now(), n.lease.held()) == httpcache.Serve {
-		return h, nil
+		return h, 0, nil
 	}
 	b, err := n.bucket(ctx, o.Bucket)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !b.Pull.IsZero() {
-		return nil, errInvalid("The bucket is a pull zone: its edges ask the origin themselves.")
+		return nil, 0, errInvalid("The bucket is a pull zone: what it answers depends on what clients send.")
 	}
 	j := &job{n: n, object: o, name: name, again: true, rules: rulesOf(b.Cache, n.cfg.Tier), ahead: why}
 	j.via = n.viaPeer(false, j.owner())
 	got, _, err := n.heads.Do(ctx, j.key(), fetch.Terms{AsOf: n.lease.seq()}, j.run)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if got.head.Status != http.StatusOK {
-		return nil, &apiError{status: got.head.Status, code: got.head.Code, message: "The specified key does not exist."}
+		return nil, 0, &apiError{status: got.head.Status, code: got.head.Code, message: "The specified key does not exist."}
 	}
-	return got.head, nil
+	return got.head, int64(len(got.body)), nil
 }
 
 // exchangeHeat tells each regional cache of the region what was answered here of

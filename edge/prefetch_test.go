@@ -133,7 +133,7 @@ func TestRegionalKeepsWhatEdgesAnswer(t *testing.T) {
 			c.Cache = small
 		}, w.origin.url)
 		first := w.start(metadata.TierEdge, "edge-europe-1", config, regional.url)
-		w.origin.put("media/hot", random(200<<10, 1))
+		w.origin.put("media/hot", make([]byte, 200<<10))
 		for range 10 {
 			first.get("/media/hot")
 		}
@@ -142,9 +142,9 @@ func TestRegionalKeepsWhatEdgesAnswer(t *testing.T) {
 			t.Fatal("the regional cache has never held it")
 		}
 		scan := w.start(metadata.TierEdge, "edge-europe-2", nil, regional.url)
-		for i := range 40 {
-			time.Sleep(5 * time.Millisecond) // hints are given by time
-			w.origin.put(name(i)[1:], random(500<<10, uint64(i)))
+		for i := range 30 {
+			time.Sleep(10 * time.Millisecond) // hints are given by time
+			w.origin.put(name(i)[1:], make([]byte, 500<<10))
 			scan.get(name(i))
 		}
 		held[on] = small.Holds(k)

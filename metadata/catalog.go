@@ -25,5 +25,6 @@ type Store interface {
 	Nodes
 	NodeList
 	Purges
+	Warms
 	Reports
 }

@@ -20,6 +20,7 @@ const (
 	PurgeAsked    = "purge"        // Data is a Purge
 	MediaDone     = "media.ready"  // a record became MediaReady; Data is a MediaData
 	MediaBroken   = "media.failed" // or MediaFailed
+	WarmAsked     = "warm"         // Data is a WarmData
 )
 
 // Event is one entry of the feed: a change, written in the transaction that
@@ -32,7 +33,7 @@ type Event struct {
 	Key       string          `json:"key,omitempty"`
 	VersionID string          `json:"version_id,omitempty"` // the ULID
 	Region    string          `json:"region,omitempty"`     // that took the change, or of the copy
-	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge
+	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge, WarmData
 	// Cause is who made the change, of object events; it stays inside, since it
 	// tells of people.
 	Cause Cause `json:"-"`

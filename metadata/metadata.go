@@ -32,6 +32,7 @@ var (
 	ErrNoSuchMedia  = errors.New("no such media record")
 	ErrNoSuchAccess = errors.New("no such access key")
 	ErrNoSuchPurge  = errors.New("no such purge")
+	ErrNoSuchWarm   = errors.New("no such warm-up")
 	// ErrNodeReplaced says that another process with the same node ID has
 	// started since: the one that is told so must stop, or get its own ID.
 	ErrNodeReplaced = errors.New("another process with this node ID has started")

@@ -60,6 +60,8 @@ type Push struct {
 	Views []View `json:"views,omitempty"`
 	// Purges were applied by the node since the push before.
 	Purges []PurgeAck `json:"purges,omitempty"`
+	// Warms are those of which the node has told less before.
+	Warms []WarmProgress `json:"warms,omitempty"`
 }
 
 // View counts the times an object was asked for from its first byte.

@@ -54,6 +54,7 @@ func roles() map[string]command {
 func tools() map[string]command {
 	return map[string]command{
 		"purge":       {"make every cache forget URLs, prefixes, keys or buckets", purgeCommand},
+		"warm":        {"have caches fetch objects before anybody asks", warmCommand},
 		"explain":     {"tell where a URL is cached, and why it was last a miss", explainCommand},
 		"report":      {"print the hit ratio of every tier", reportCommand},
 		"key":         {"create, list and revoke access keys", keyCommand},

@@ -132,6 +132,7 @@ func problemKinds() []problemKind {
 		{metadata.ErrNoSuchWebhook, http.StatusNotFound, "no-such-webhook", "No such webhook"},
 		{metadata.ErrWebhookExists, http.StatusConflict, "webhook-exists", "Webhook already exists"},
 		{metadata.ErrNoSuchPurge, http.StatusNotFound, "no-such-purge", "No such purge"},
+		{metadata.ErrNoSuchWarm, http.StatusNotFound, "no-such-warm", "No such warm-up"},
 		{metadata.ErrNodeReplaced, http.StatusConflict, "node-replaced", "Node was replaced"},
 		{metadata.ErrFeedGone, http.StatusGone, "feed-gone", "Feed position is no longer retained"},
 		{metadata.ErrInvalid, http.StatusBadRequest, "invalid", "Invalid request"},

@@ -49,6 +49,7 @@ func TestErrorsOfTheCatalogue(t *testing.T) {
 		{metadata.ErrNoSuchMedia, 404, "no-such-media"},
 		{metadata.ErrNoSuchAccess, 404, "no-such-access-key"},
 		{metadata.ErrNoSuchPurge, 404, "no-such-purge"},
+		{metadata.ErrNoSuchWarm, 404, "no-such-warm"},
 		{metadata.ErrNodeReplaced, 409, "node-replaced"},
 		{metadata.ErrFeedGone, 410, "feed-gone"},
 		{metadata.ErrInvalid, 400, "invalid"},

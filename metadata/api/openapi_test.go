@@ -142,8 +142,11 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	w.bucket("photos", metadata.Private)
 	m := w.record(w.object("photos", "a.jpg", "image/jpeg"))
 	purge := as[metadata.PurgeStatus](t, w.do(http.StatusAccepted, metadata.RoleAdmin, http.MethodPost, "/v1/purge", `{"bucket":"photos"}`))
+	w.object("photos", "w.jpg", "image/jpeg")
+	warm := as[metadata.WarmStatus](t, w.do(http.StatusAccepted, metadata.RoleAdmin, http.MethodPost, "/v1/warm", `{"urls":["/photos/w.jpg"]}`))
 	for path, name := range map[string]string{
-		"/v1/media": "MediaPage", "/v1/media/" + m.ID: "Media", "/v1/media/" + m.ID + "/playback": "Playback",
+		"/v1/warm/" + warm.ID: "WarmStatus",
+		"/v1/media":           "MediaPage", "/v1/media/" + m.ID: "Media", "/v1/media/" + m.ID + "/playback": "Playback",
 		"/v1/buckets": "BucketList", "/v1/buckets/photos": "BucketInfo", "/v1/keys": "KeyList", "/v1/regions": "RegionList",
 		"/v1/nodes": "NodeList", "/v1/purge/" + purge.ID: "PurgeStatus", "/v1/cache/report": "Report", "/v1/cache/series": "Series",
 		"/v1/buckets/photos/objects": "ObjectPage", "/v1/buckets/photos/object?key=a.jpg": "Object", "/v1/session": "SessionInfo",

@@ -274,6 +274,16 @@ func cacheRoutes() []route {
 			status: http.StatusOK, answer: metadata.PurgeStatus{}, do: (*call).getPurge,
 		},
 		{
+			method: http.MethodPost, path: "/v1/warm", access: writers, tag: tagCache,
+			summary:     "Have caches fetch objects before anybody asks for them; answers before they have done it",
+			description: "All cache nodes, or those of some regions and tiers (edge, regional). Of private buckets, too: whoever reads is asked for credentials as ever. At most 5000 objects.",
+			body:        metadata.Warm{}, status: http.StatusAccepted, answer: metadata.WarmStatus{}, errors: []int{http.StatusNotFound}, do: (*call).askWarm,
+		},
+		{
+			method: http.MethodGet, path: "/v1/warm/:id", access: readers, tag: tagCache, summary: "How far each node is with a warm-up, and what it could not fetch",
+			status: http.StatusOK, answer: metadata.WarmStatus{}, do: (*call).getWarm,
+		},
+		{
 			method: http.MethodGet, path: "/v1/cache/report", access: readers, tag: tagCache, summary: "The hit report",
 			query: []param{
 				{"window", "how far back, 1m to 720h; 5m if not given", schema{"type": "string", "examples": []string{"5m", "24h"}}},

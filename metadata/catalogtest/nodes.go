@@ -29,6 +29,7 @@ func Nodes(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"DayKeysVerifySignatures":      testDayKeys,
 		"PurgesAreAcknowledged":        testPurges,
 		"RefusedPurges":                testRefusedPurges,
+		"WarmsAreTold":                 testWarms,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -16,7 +16,7 @@ type Retention struct {
 	Events time.Duration // default 7 days
 	// Counters is how far back the hit report reaches.
 	Counters time.Duration // default 30 days
-	// Purges is how long the status of a purge can be asked for.
+	// Purges is how long the status of a purge, or of a warm-up, can be asked for.
 	Purges time.Duration // default 30 days
 	// Nodes is how long a node that fell silent is remembered.
 	Nodes time.Duration // default 7 days
@@ -52,6 +52,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 		s.addCounterDay(ctx, now.Add(dayLength).Truncate(dayLength)),
 		s.dropCounterDays(ctx, now.Add(-s.retention.Counters)),
 		s.dropPurges(ctx, now.Add(-s.retention.Purges)),
+		s.dropWarms(ctx, now.Add(-s.retention.Purges)),
 		s.dropNodes(ctx),
 		s.dropKeys(ctx),
 		s.dropRuns(ctx),

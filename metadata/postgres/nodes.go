@@ -87,6 +87,9 @@ func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.C
 		if err := addViews(ctx, tx, p.Views); err != nil {
 			return err
 		}
+		if err := noteWarms(ctx, tx, p.Node, p.Warms); err != nil {
+			return err
+		}
 		return acknowledge(ctx, tx, p.Node.ID, p.Purges)
 	})
 }
@@ -123,6 +126,7 @@ const (
 	maxPushCounters = 50_000
 	maxPushViews    = 100_000
 	maxPushAcks     = 10_000
+	maxPushWarms    = 1000
 )
 
 func checkPush(p metadata.Push) error {
@@ -139,8 +143,8 @@ func checkPush(p metadata.Push) error {
 		return metadata.Invalidf("node does not say when it started")
 	case p.Number == 0:
 		return metadata.Invalidf("pushes are numbered from 1")
-	case len(p.Counters) > maxPushCounters, len(p.Views) > maxPushViews, len(p.Purges) > maxPushAcks:
-		return metadata.Invalidf("push has too many counters, views or purges")
+	case len(p.Counters) > maxPushCounters, len(p.Views) > maxPushViews, len(p.Purges) > maxPushAcks, len(p.Warms) > maxPushWarms:
+		return metadata.Invalidf("push has too many counters, views, purges or warm-ups")
 	}
 	switch n.Tier {
 	case metadata.TierEdge, metadata.TierRegional, metadata.TierOrigin:

@@ -41,6 +41,7 @@ func (p *Pusher) Push(ctx context.Context) error {
 		p.number++
 		p.pending = &metadata.Push{Node: p.Node(), Number: p.number}
 		p.pending.Counters, p.pending.Views, p.pending.Purges = p.Tally.take()
+		p.pending.Warms = p.Tally.takeWarms()
 	}
 	sent := p.Now()
 	reply, err := p.Nodes.Push(ctx, *p.pending)

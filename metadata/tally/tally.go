@@ -58,6 +58,7 @@ type Tally struct {
 	counters map[counterKey]*metadata.Counter
 	views    map[viewKey]int64
 	purges   []metadata.PurgeAck
+	warms    map[string]metadata.WarmProgress
 	// parts and viewed have counted something since they were collected.
 	parts  []*part
 	viewed []*Views
@@ -142,6 +143,27 @@ func (t *Tally) Purged(a metadata.PurgeAck) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.purges = append(t.purges, a)
+}
+
+// Warmed notes how far a warm-up is.
+func (t *Tally) Warmed(p metadata.WarmProgress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.warms == nil {
+		t.warms = map[string]metadata.WarmProgress{}
+	}
+	t.warms[p.ID] = p
+}
+
+// takeWarms hands over how far warm-ups are.
+func (t *Tally) takeWarms() (list []metadata.WarmProgress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.warms {
+		list = append(list, p)
+	}
+	clear(t.warms)
+	return list
 }
 
 // take hands over what was collected and starts anew.
