@@ -137,6 +137,8 @@ type Options struct {
 	// Lines takes them, one or many at a time.
 	Line  func(to []byte, r *Request, a *Answer) []byte
 	Lines io.Writer
+	// Failed is told of a panic of the Handler, which costs the connection alone.
+	Failed func(why any)
 	// HeaderTimeout is how long a request may take to arrive, IdleTimeout how
 	// long a connection may be silent between two.
 	HeaderTimeout, IdleTimeout time.Duration

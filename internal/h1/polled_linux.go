@@ -43,6 +43,7 @@ type output struct {
 
 // read reads what has come and serves it. ended says that nothing will follow.
 func (p *poller) read(c *polled, ended bool) {
+	defer p.save(c)
 	for {
 		have := copy(p.buf[:], c.rest)
 		n, errno := sysRead(c.fd, p.buf[have:])
@@ -75,6 +76,26 @@ func (p *poller) read(c *polled, ended bool) {
 			return // more would be another event
 		}
 	}
+}
+
+// save keeps a panic of the handler from the other connections, as net/http does.
+func (p *poller) save(c *polled) {
+	why := recover()
+	if why == nil {
+		return
+	}
+	if p.loop.opts.Failed != nil {
+		p.loop.opts.Failed(why)
+	}
+	p.ans = Answer{}
+	if p.conns[c.fd] != c {
+		return
+	}
+	if c.out != nil { // what it was is not to be asked again
+		c.out = nil
+		p.busy.Add(-1)
+	}
+	p.close(c)
 }
 
 // verdict is what became of a request.
@@ -183,6 +204,7 @@ func (p *poller) keep(c *polled, raw, head []byte, last bool) {
 // adopt takes back a connection that was net/http's.
 func (p *poller) adopt(c *polled) {
 	c.due = p.now.Add(p.loop.opts.IdleTimeout)
+	defer p.save(c)
 	if p.add(c) && len(c.rest) > 0 {
 		p.serve(c, p.buf[:copy(p.buf[:], c.rest)])
 	}
@@ -190,6 +212,7 @@ func (p *poller) adopt(c *polled) {
 
 // resume writes more of an answer, and goes on with what comes behind it.
 func (p *poller) resume(c *polled) {
+	defer p.save(c)
 	c.queued = false
 	if p.conns[c.fd] != c || c.out == nil {
 		return

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"meridian/internal/h1"
@@ -72,6 +73,9 @@ func New(l net.Listener, o Options) *Server {
 	if o.Hot != nil {
 		hot := h1.Options{
 			Handler: o.Hot, HeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, SlowClient: cmp.Or(o.SlowClient, 30*time.Second),
+			Failed: func(why any) {
+				o.Log.Error("panic ahead of net/http", "server", o.Name, "panic", why, "stack", string(debug.Stack()))
+			},
 		}
 		if o.HotLines != nil {
 			hot.Line, hot.Lines = o.HotLines.line, o.HotLines.to

@@ -96,7 +96,7 @@ func (p *Pusher) Last(ctx context.Context) {
 	for {
 		older := p.pending != nil
 		err := p.Push(ctx)
-		if err == nil && !older {
+		if err == nil && !older && p.Tally.isEmpty() {
 			return
 		}
 		if err == nil || errors.Is(err, metadata.ErrInvalid) {

@@ -40,6 +40,11 @@ const (
 // for more of them are not counted as views.
 const maxViews = 100_000
 
+// pushedViews bounds the objects whose views go into one push. A node that answers
+// ten thousand in a second would keep the catalogue busy with nothing else, and
+// its lease would run out over it; what is left goes later, added up.
+const pushedViews = 1000
+
 // Sample is what one finished request adds to the counters.
 type Sample struct {
 	Bucket, Key string
@@ -166,7 +171,15 @@ func (t *Tally) takeWarms() (list []metadata.WarmProgress) {
 	return list
 }
 
-// take hands over what was collected and starts anew.
+// isEmpty reports whether take has left nothing.
+func (t *Tally) isEmpty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.views) == 0
+}
+
+// take hands over what was collected and starts anew, but for
+// views beyond pushedViews.
 func (t *Tally) take() (counters []metadata.Counter, views []metadata.View, purges []metadata.PurgeAck) {
 	t.mu.Lock()
 	parts, viewed := t.parts, t.viewed
@@ -190,11 +203,14 @@ func (t *Tally) take() (counters []metadata.Counter, views []metadata.View, purg
 		counters = append(counters, *c)
 	}
 	for k, n := range t.views {
+		if len(views) == pushedViews {
+			break
+		}
 		views = append(views, metadata.View{Bucket: k.bucket, Key: k.key, Count: n})
+		delete(t.views, k)
 	}
 	purges = t.purges
 	clear(t.counters)
-	clear(t.views)
 	t.purges = nil
 	return counters, views, purges
 }

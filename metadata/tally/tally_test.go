@@ -1,6 +1,9 @@
 package tally
 
 import (
+	"context"
+	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -92,4 +95,51 @@ func TestEverythingIsCollectedOnce(t *testing.T) {
 			t.Errorf("minute %d has %d requests", i, n)
 		}
 	}
+}
+
+// Views of many objects go in several pushes, and none is lost at the last.
+func TestViewsOfManyObjectsAreSpread(t *testing.T) {
+	t.Parallel()
+	ta := New()
+	const objects = 5*pushedViews/2 + 1
+	for i := range objects {
+		for range 2 {
+			ta.Add(time.Now(), &Sample{Bucket: "b", Key: strconv.Itoa(i), Class: "photo", View: true})
+		}
+	}
+	nodes := &accepting{}
+	p := Pusher{Nodes: nodes, Tally: ta, Node: func() metadata.Node { return metadata.Node{} }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	if err := p.Push(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ta.Add(time.Now(), &Sample{Bucket: "b", Key: "0", Class: "photo", View: true})
+	p.Last(t.Context())
+	seen := map[string]int64{}
+	for _, push := range nodes.pushes {
+		if len(push.Views) > pushedViews {
+			t.Errorf("%d objects in a push", len(push.Views))
+		}
+		for _, v := range push.Views {
+			seen[v.Key] += v.Count
+		}
+	}
+	var sum int64
+	for _, n := range seen {
+		sum += n
+	}
+	if len(seen) != objects || sum != 2*objects+1 || seen["0"] != 3 {
+		t.Errorf("%d objects, %d views, %d of the first", len(seen), sum, seen["0"])
+	}
+}
+
+// accepting takes every push.
+type accepting struct {
+	metadata.Nodes
+
+	pushes []metadata.Push
+}
+
+func (a *accepting) Push(_ context.Context, p metadata.Push) (metadata.PushReply, error) {
+	a.pushes = append(a.pushes, p)
+	return metadata.PushReply{}, nil
 }

@@ -1,0 +1,135 @@
+package h1_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"meridian/internal/h1"
+)
+
+// shop has some answers, and no patience with one question.
+type shop struct{}
+
+func (shop) Answer(r *h1.Request, a *h1.Answer) bool {
+	switch string(r.Target) {
+	case "/panic":
+		panic("of the handler")
+	case "/hot":
+		a.Status = http.StatusOK
+		a.Head = append(a.Head, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"...)
+		return a.Add([]byte("hot"))
+	}
+	return false
+}
+
+func (shop) More(*h1.Answer) bool                             { return false }
+func (shop) Finish(*h1.Request, *h1.Answer, h1.Writer) error  { return io.ErrUnexpectedEOF }
+func (shop) Done(*h1.Request, *h1.Answer)                     {}
+func (shop) ServeHTTP(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "cold") }
+
+func serve(t *testing.T, o h1.Options) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := h1.New(o)
+	srv := &http.Server{Handler: shop{}, ConnState: h1.ConnState}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(loop.Listen(l)) }()
+	t.Cleanup(func() {
+		loop.Drain()
+		_ = srv.Close()
+		loop.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
+
+func dial(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c, bufio.NewReader(c)
+}
+
+func ask(t *testing.T, c net.Conn, r *bufio.Reader, path, want string) {
+	t.Helper()
+	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != want {
+		t.Fatalf("%s: %q, %v", path, body, err)
+	}
+}
+
+func TestAPanicOfTheHandlerCostsOneConnection(t *testing.T) {
+	t.Parallel()
+	var failed atomic.Int32
+	addr := serve(t, h1.Options{Handler: shop{}, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute, Failed: func(any) { failed.Add(1) }})
+	c, r := dial(t, addr)
+	ask(t, c, r, "/hot", "hot")
+	bad, end := dial(t, addr)
+	ask(t, bad, end, "/hot", "hot")
+	if _, err := io.WriteString(bad, "GET /panic HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := end.ReadByte(); err == nil {
+		t.Errorf("an answer, beginning with %q", b)
+	}
+	for range 3 {
+		ask(t, c, r, "/hot", "hot")
+		ask(t, c, r, "/cold", "cold")
+	}
+	if failed.Load() == 0 {
+		t.Error("nobody was told")
+	}
+}
+
+// Requests that come in pieces, or many in one, are answered like others, and one
+// that does not come to its end is not waited for.
+func TestRequestsInPieces(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, h1.Options{Handler: shop{}, HeaderTimeout: 300 * time.Millisecond, IdleTimeout: time.Minute, SlowClient: time.Minute})
+	c, r := dial(t, addr)
+	raw := strings.Repeat("GET /hot HTTP/1.1\r\nHost: x\r\n\r\n", 500) // more than a buffer
+	for _, piece := range []string{raw[:7], raw[7:50], raw[50:9000], raw[9000:9001], raw[9001:]} {
+		if _, err := io.WriteString(c, piece); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	for i := range 500 {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "hot" {
+			t.Fatalf("answer %d: %q, %v", i, body, err)
+		}
+	}
+	if _, err := io.WriteString(c, "GET /hot HTT"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.ReadByte(); err == nil {
+		t.Errorf("an answer to half a request, beginning with %q", b)
+	}
+	silent, end := dial(t, addr)
+	if _, err := end.ReadByte(); err == nil || silent == nil {
+		t.Error("one who asks nothing is kept")
+	}
+}
