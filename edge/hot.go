@@ -33,11 +33,12 @@ func (n *Node) Hot() h1.Handler {
 	return &hot{n: n, heads: heads, table: newRenderings(n.cfg.Cache.Stats().Capacity)}
 }
 
-// hotSlices is how many slices of a body one client may keep from being freed, as
-// in source.
-const hotSlices = 2
+// hotSlices is how many slices of a body one client may keep from being freed. One
+// will do where none is fetched ahead, as source does, and leaves room for twice
+// as many clients.
+const hotSlices = 1
 
-// long is what an answer is made from whose body goes out a few slices at a time.
+// long is what an answer is made from whose body goes out slice by slice.
 type long struct {
 	*rendering
 
