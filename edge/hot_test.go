@@ -280,6 +280,8 @@ var smuggling = []string{
 	"GET %s HTTP/1.1\r\nHost: x\r\nIf-Modified-Since: Fri, 31 Dec 2100 23:59:59 GMT\r\n\r\nGET %[1]s HTTP/1.1\r\nHost: x\r\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n",
 	"GET %s HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9\r\nIf-Range: \"x\"\r\n\r\nGET %[1]s HTTP/1.1\r\nHost: x\r\nIf-None-Match:\r\n\r\n",
 	"GET %s HTTP/1.1\r\nHost: x\r\nRange: bytes=5-5, 7-8\r\n\r\n",
+	"GET %s HTTP/1.1\r\nHost: x\r\n\r\n0\n",
+	"GET %s HTTP/1.1\r\nHost: x\r\n\r\n0\n\n\n\n",
 	"GET %s HTTP/1.1\r\nHo",
 	"GET %s HTTP/1.1",
 	"GET",

@@ -210,7 +210,7 @@ func (c *conn) next() (n int, k kind, err error) {
 		if c.r < c.w {
 			c.now = time.Now()
 			c.req = Request{Remote: c.req.Remote, Worker: c.worker, Start: c.now, Now: c.now}
-			if k, n = parse(c.buf[c.r:c.w], &c.req); k != partial {
+			if k, n = parseNext(c.buf[c.r:c.w], &c.req, c.served); k != partial {
 				return n, k, nil
 			}
 			if c.r > 0 {

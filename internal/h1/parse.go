@@ -55,6 +55,16 @@ func parse(b []byte, r *Request) (kind, int) {
 	return odd, 0
 }
 
+// parseNext is parse, but waits for more behind an answer until there are the four
+// bytes without which net/http takes nothing for another request.
+func parseNext(b []byte, r *Request, served bool) (kind, int) {
+	k, n := parse(b, r)
+	if k == odd && served && len(b) < 4 {
+		k = partial
+	}
+	return k, n
+}
+
 // cutLine returns the line that begins at from, without its end, and where the
 // next one begins; nil if it does not end, or not as it should.
 func cutLine(b []byte, from int) (line []byte, next int, k kind) {

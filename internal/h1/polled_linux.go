@@ -113,7 +113,7 @@ func (p *poller) serve(c *polled, b []byte) bool {
 	c.rest = c.rest[:0]
 	for len(b) > 0 {
 		p.req = Request{Remote: c.remote, Worker: p.number, Start: p.woke, Now: p.now}
-		k, n := parse(b, &p.req)
+		k, n := parseNext(b, &p.req, c.served)
 		if k == partial && len(b) < len(p.buf) {
 			c.rest = append(c.rest, b...)
 			if !c.begun {
