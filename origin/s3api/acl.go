@@ -43,7 +43,7 @@ func (c *call) aclOfHeaders(owner, bucketOwner string, ofObject bool) (*metadata
 	canned := c.header("X-Amz-Acl")
 	switch {
 	case canned != "" && c.hasGrants():
-		return nil, refuse(errInvalidRequest, "Specifying both Canned ACLs and Header Grants is not allowed")
+		return nil, refuse(errInvalidRequest, "Specifying both Canned ACLs and Header Grants is not allowed.")
 	case canned != "":
 		acl, ok := access.Canned(canned, owner, bucketOwner, ofObject)
 		if !ok {

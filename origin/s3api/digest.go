@@ -50,16 +50,16 @@ func (c *call) readDigest() (*digest, error) {
 func (d *digest) readHeaders(c *call) error {
 	for _, alg := range checksum.Algorithms {
 		value := c.header(checksumPrefix + string(alg))
-		if value == "" {
+		if value == "" && len(c.r.Header.Values(checksumPrefix+string(alg))) == 0 {
 			continue
 		}
 		if d.algorithm != "" {
 			return refuse(errInvalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
-		if !alg.Valid(value) {
-			return invalidSum(alg)
-		}
 		d.algorithm, d.want = alg, value
+	}
+	if d.algorithm != "" && !d.algorithm.Valid(d.want) {
+		return invalidSum(d.algorithm)
 	}
 	for name := range c.r.Header {
 		name = strings.ToLower(name)
