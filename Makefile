@@ -6,6 +6,8 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := 2.15.0
 FUZZTIME ?= 20s
+# What reads bytes of strangers: each is fuzzed for a second by every make test.
+PARSERS  := internal/sigv4 internal/signedurl internal/h1 internal/iam metadata/lifecycle origin/s3api edge/httpcache:FuzzParseRange
 BENCH    ?= .
 ARGS     ?=
 TRACES   ?=
@@ -15,7 +17,7 @@ SUITES   ?= versitygw,minio-go
 ONLY     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help console console-test dev build test test-long race lint fuzz bench bench-hits bench-edge e2e cache-tests conformance clean
+.PHONY: help console console-test dev build test fuzz-parsers test-long race lint fuzz bench bench-hits bench-edge e2e cache-tests conformance clients clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,19 @@ test: ## install what is missing and run every test
 	@deploy/install.sh test
 	@$(MAKE) --no-print-directory console-test
 	$(GO) test -race -timeout 15m ./...
+	@$(MAKE) --no-print-directory fuzz-parsers
+
+fuzz-parsers: # signatures, chunks, ranges, XML, policies and forms, for a second each
+	@mkdir -p bin/fuzz
+	@set -e; top=$$PWD; for p in $(PARSERS); do \
+	  dir=$${p%%:*}; names='^Fuzz'; case $$p in *:*) names="^$${p#*:}$$";; esac; \
+	  built=$$top/bin/fuzz/$$(echo $$dir | tr / -).test; \
+	  $(GO) test -c -fuzz . -o $$built ./$$dir; \
+	  for name in $$(cd $$dir && $$built -test.list "$$names"); do \
+	    out=$$(cd $$dir && $$built -test.run '^$$' -test.fuzz "^$$name\$$" -test.fuzztime 1s -test.fuzzminimizetime 5x -test.fuzzcachedir $$top/bin/fuzz/cache/$$dir 2>&1) || \
+	      { echo "$$name in $$dir"; echo "$$out"; exit 1; }; \
+	    echo "ok  	$$dir $$name, $$(echo "$$out" | sed -n 's/.*\(execs: [0-9]*\).*/\1/p' | tail -n 1)"; \
+	  done; done
 
 race: test ## the same: tests always run with the race detector
 
@@ -85,6 +100,10 @@ cache-tests: build ## the public HTTP cache tests against an edge (CACHE_TESTS=d
 conformance: build ## public S3 suites against a Meridian of their own (SUITES=versitygw,minio-go ONLY=regexp)
 	@deploy/install.sh conformance
 	@$(GO) run ./internal/conformance -meridian bin/meridian -tools "$$(deploy/install.sh where-suites)" -suites '$(SUITES)' -only '$(ONLY)'
+
+clients: build ## S3 tools and SDKs that people use, each a full round against a Meridian of its own (ONLY=regexp)
+	@deploy/install.sh clients
+	@$(GO) run ./internal/clients -meridian bin/meridian -install deploy/install.sh -tools "$$(deploy/install.sh where-suites)" -only '$(ONLY)'
 
 clean: ## remove what make built
 	rm -rf bin console/dist/app console/node_modules

@@ -159,6 +159,32 @@ need_suites() {
 	fi
 }
 
+# need_module PROGRAM MODULE@VERSION builds the command at the root of a Go module
+# into the cache. It builds within the module, as go install does not where the
+# module proxy has no list of versions.
+need_module() {
+	cache=$(where_suites)
+	[ -x "$cache/$1" ] && [ "$(cat "$cache/$1.of" 2>/dev/null)" = "$2" ] && return
+	say "building $1 into $cache (some minutes, once)"
+	mkdir -p "$cache"
+	module=$(cd / && go mod download -json "$2") || die "$2 could not be downloaded: $module"
+	module=$(echo "$module" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')
+	(cd "$module" && CGO_ENABLED=0 go build -mod=mod -trimpath -o "$cache/$1" .) || die "$2 could not be built"
+	echo "$2" >"$cache/$1.of"
+}
+
+# need_client NAME installs one of the clients of S3 that make clients runs.
+need_client() {
+	case "$1" in
+	aws) [ -x /usr/bin/aws ] || apt awscli ;;
+	s3cmd | rclone | restic) command -v "$1" >/dev/null 2>&1 || apt "$1" ;;
+	boto3) /usr/bin/python3 -c 'import boto3' 2>/dev/null || apt python3-boto3 ;;
+	mc) need_go; need_module mc github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9 ;;
+	s5cmd) need_go; need_module s5cmd github.com/peak/s5cmd/v2@v2.3.0 ;;
+	*) die "there is no client $1: aws, s3cmd, rclone, restic, boto3, mc, s5cmd" ;;
+	esac
+}
+
 # need_tus_client installs tus-js-client, with which a test of upload/tus uploads.
 # Without Node, or npm's registry, that test is left out.
 need_tus_client() {
@@ -194,8 +220,10 @@ lint)
 where-lint) where_lint "$2" ;;
 conformance) need_go; need_postgres; need_suites ;;
 where-suites) where_suites ;;
+clients) need_go; need_postgres ;;
+client) need_client "${2:-}" ;;
 console) build_console ;;
 console-check) if node_parts; then cd console && npm run --silent check; fi ;;
 console-test) if node_parts; then cd console && npm run --silent check && npm run --silent test; fi ;;
-*) die "usage: deploy/install.sh go | dev | bench-edge | conformance | test | lint VERSION | console" ;;
+*) die "usage: deploy/install.sh go | dev | bench-edge | conformance | clients | client NAME | test | lint VERSION | console" ;;
 esac

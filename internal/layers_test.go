@@ -33,6 +33,7 @@ var layers = map[string][]string{
 
 	"internal/devserver":   {},
 	"internal/conformance": {"internal/devserver"},
+	"internal/clients":     {"internal/devserver"},
 	"internal/sigv2":       {},
 
 	"metadata":                   {},
@@ -95,8 +96,8 @@ var confined = map[string][]string{
 	"github.com/gin-gonic/gin":          {"metadata/api"},
 	"github.com/jackc/pgx/v5":           {"metadata/postgres"},
 	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory", "internal/hitbench"},
-	"github.com/minio/minio-go/v7":      {"origin/blob/minio", "internal/conformance"},
-	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws", "upload/presign"},
+	"github.com/minio/minio-go/v7":      {"origin/blob/minio", "internal/conformance", "internal/clients"},
+	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws", "upload/presign", "internal/clients"},
 	"github.com/tus/tusd/v2":            {"upload/tus"},
 	"go.yaml.in/yaml/v3":                {"cmd/meridian"},
 }

@@ -22,7 +22,7 @@ const (
 	portAPI  = 0
 	portS3   = 1
 	portEdge = 21
-	ports    = 24
+	ports    = 30 // with up to nine regions
 )
 
 // Server is a meridian dev. Its exported fields are set before it starts.
