@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := 2.15.0
 FUZZTIME ?= 20s
 # What reads bytes of strangers: each is fuzzed for a second by every make test.
-PARSERS  := internal/sigv4 internal/signedurl internal/h1 internal/iam metadata/lifecycle origin/s3api edge/httpcache:FuzzParseRange
+PARSERS  := internal/sigv4 internal/sigv2 internal/signedurl internal/h1 internal/iam metadata/lifecycle origin/s3api edge/httpcache:FuzzParseRange
 BENCH    ?= .
 ARGS     ?=
 TRACES   ?=
