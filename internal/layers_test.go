@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"internal/httpserve": {"internal/h1"},
 	"internal/seal":      {},
 	"internal/sse":       {"internal/seal"},
+	"internal/session":   {"internal/seal"},
 	"internal/sigv4":     {},
 	"internal/signedurl": {},
 	"internal/wan":       {},
@@ -45,14 +46,14 @@ var layers = map[string][]string{
 	"metadata/lifecycle/expire":  {"metadata", "metadata/lifecycle"},
 	"metadata/client":            {"metadata", "internal/hop", "internal/sigv4"},
 	"metadata/catalogtest":       {"metadata"},
-	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/sigv4"},
+	"metadata/postgres":          {"metadata", "internal/hop", "internal/seal", "internal/session", "internal/sigv4"},
 	"metadata/postgres/pgserver": {},
 	"metadata/postgres/pgtest":   {"metadata/postgres", "metadata/postgres/pgserver"},
 	"metadata/media":             {"metadata", "metadata/media/faststart", "metadata/media/probe", "internal/hop", "internal/sigv4"},
 	"metadata/media/faststart":   {},
 	"metadata/media/probe":       {"metadata"},
 	"metadata/admit":             {"metadata", "metadata/media/probe"},
-	"metadata/api":               {"metadata", "metadata/admit", "metadata/lifecycle", "metadata/media/probe", "metadata/notify", "metadata/notify/webhook", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
+	"metadata/api":               {"metadata", "metadata/access", "metadata/admit", "metadata/lifecycle", "metadata/media/probe", "metadata/notify", "metadata/notify/webhook", "upload/presign", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl", "internal/seal"},
 
 	"console": {},
 
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 	"origin":                {"origin/blob", "origin/crypt", "origin/record", "metadata", "metadata/admit", "internal/checksum", "internal/sse"},
 	"origin/peer":           {"origin", "metadata", "internal/hop", "internal/sigv4"},
 	"origin/sweep":          {"origin/blob", "metadata"},
-	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "metadata/notify", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/sigv2", "internal/sigv4"},
+	"origin/s3api":          {"origin", "origin/blob", "origin/crypt", "internal/sse", "upload", "metadata", "metadata/access", "metadata/lifecycle", "metadata/notify", "internal/checksum", "internal/cors", "internal/hop", "internal/iam", "internal/httpserve", "internal/session", "internal/sigv2", "internal/sigv4"},
 	"upload":                {"origin/blob", "origin/crypt", "origin/record", "internal/sse", "metadata", "metadata/admit", "metadata/media/probe", "internal/checksum"},
 	"upload/presign":        {"metadata"},
 	"origin/replicate":      {"origin/blob", "origin/record", "metadata", "internal/checksum"},
@@ -87,7 +88,7 @@ var layers = map[string][]string{
 	"edge/pull":            {"edge/cache", "edge/httpcache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/popular":         {},
 	"edge/purge":           {"metadata"},
-	"edge":                 {"edge/...", "metadata", "metadata/access", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/sigv4", "internal/signedurl"},
+	"edge":                 {"edge/...", "metadata", "metadata/access", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/session", "internal/sigv4", "internal/signedurl"},
 }
 
 // confined are the libraries that one part alone may know; the rest sees them

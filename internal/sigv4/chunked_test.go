@@ -248,7 +248,7 @@ func signChunks(key []byte, seed string, s Scope, now time.Time, body []byte, si
 func TestTrailerOrder(t *testing.T) {
 	t.Parallel()
 	for _, swap := range []bool{false, true} {
-		auth := &Auth{Scope: Scope{docKey, "20130524", "europe", "s3"}, Time: docTime(), PayloadHash: StreamingPayloadTrailer, signature: EmptyPayload}
+		auth := &Auth{Scope: Scope{AccessKey: docKey, Date: "20130524", Region: "europe", Service: "s3"}, Time: docTime(), PayloadHash: StreamingPayloadTrailer, signature: EmptyPayload}
 		auth.key = DeriveKey(docSecret, "20130524", "europe", "s3")
 		wire := string(signChunks(auth.key, auth.signature, auth.Scope, auth.Time, []byte("Meridian"), 8, "x-amz-a:1\nx-amz-b:2\n"))
 		if swap {
@@ -285,7 +285,7 @@ func TestChunksThatAreTooSmall(t *testing.T) {
 func BenchmarkChunkReader(b *testing.B) {
 	for name, hash := range map[string]string{"signed": StreamingPayload, "unsigned": StreamingUnsignedTrailer} {
 		b.Run(name, func(b *testing.B) {
-			auth := &Auth{Scope: Scope{docKey, "20130524", "europe", "s3"}, Time: docTime(), PayloadHash: hash, signature: EmptyPayload}
+			auth := &Auth{Scope: Scope{AccessKey: docKey, Date: "20130524", Region: "europe", Service: "s3"}, Time: docTime(), PayloadHash: hash, signature: EmptyPayload}
 			auth.key = DeriveKey(docSecret, "20130524", "europe", "s3")
 			body := make([]byte, 4<<20)
 			wire := []byte(encodeUnsigned(string(body), 64<<10, "\r\n"))

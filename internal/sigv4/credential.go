@@ -87,10 +87,11 @@ func unsupportedVersion() *Error {
 		"The authorization mechanism you have provided is not supported. Please use %s.", algorithm)
 }
 
+const expecting = "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"."
+
 // parseCredential reads "access-key/date/region/service/aws4_request", from the
 // right since access keys may hold slashes.
 func (c *claim) parseCredential(s string) error {
-	const expecting = "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"."
 	several := strings.Count(s, "/") != 4
 	var fields [4]string
 	for i := range fields {
@@ -101,7 +102,7 @@ func (c *claim) parseCredential(s string) error {
 		fields[i], s = s[cut+1:], s[:cut]
 	}
 	switch {
-	case fields[0] != terminator && several, s == "", fields[1] == "", fields[2] == "":
+	case fields[0] != terminator && several, s == "", fields[1] == "":
 		return badCredential(c.place, expecting)
 	case fields[0] != terminator:
 		return badCredential(c.place, "incorrect terminal %q. This endpoint uses %q.", fields[0], terminator)

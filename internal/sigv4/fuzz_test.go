@@ -128,7 +128,7 @@ func FuzzChunkReader(f *testing.F) {
 
 // FuzzSignedChunks: no stream but the one that was signed ends in io.EOF.
 func FuzzSignedChunks(f *testing.F) {
-	scope, now := Scope{docKey, "20130524", "europe", "s3"}, docTime()
+	scope, now := Scope{AccessKey: docKey, Date: "20130524", Region: "europe", Service: "s3"}, docTime()
 	key := DeriveKey(docSecret, scope.Date, scope.Region, scope.Service)
 	good := signChunks(key, EmptyPayload, scope, now, []byte("Meridian"), 3, "x-amz-checksum-crc32:AAAAAA==\n")
 	f.Add(good)

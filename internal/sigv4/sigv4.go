@@ -53,6 +53,9 @@ type Scope struct {
 	Date      string // 20060102, UTC
 	Region    string
 	Service   string
+	// Token is the X-Amz-Security-Token that came along, not looked at. It is no
+	// part of the scope, but of temporary credentials.
+	Token string
 }
 
 // appendTo appends the credential scope, "date/region/service/aws4_request".

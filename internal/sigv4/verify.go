@@ -18,9 +18,13 @@ import (
 type Verifier struct {
 	Keys KeyFunc
 	// Regions are accepted in scopes; DefaultRegion always is. The first is
-	// named to clients that used another.
+	// named to clients that used another. An empty one accepts scopes without.
 	Regions []string
-	Service string           // DefaultService if empty
+	Service string // DefaultService if empty
+	// Payload is the hexadecimal SHA-256 of the body for a request that does not
+	// tell it: services other than S3 do not ask for X-Amz-Content-Sha256. Empty
+	// where it has to.
+	Payload string
 	Now     func() time.Time // time.Now if nil
 }
 
@@ -61,22 +65,26 @@ func (v *Verifier) Verify(r *http.Request) (*Auth, error) {
 		AccessKey: c.AccessKey, Scope: c.Scope, Presigned: c.place == inQuery,
 		SecurityToken: c.token, SignedHeaders: c.signed, signature: c.signature,
 	}
+	if a.SecurityToken == "" {
+		a.SecurityToken = r.Header.Get("X-Amz-Security-Token")
+	}
 	if a.Presigned {
 		err = a.checkPresigned(&c, now)
 	} else {
-		a.SecurityToken = r.Header.Get("X-Amz-Security-Token")
 		err = a.checkDate(r, now)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := a.choosePayload(r, &c); err != nil {
+	if err := a.choosePayload(r, &c, v.Payload); err != nil {
 		return nil, err
 	}
 	if err := checkUnsigned(r, &c); err != nil {
 		return nil, err
 	}
-	if a.key, err = v.Keys(r.Context(), c.Scope); err != nil {
+	keyed := c.Scope
+	keyed.Token = a.SecurityToken
+	if a.key, err = v.Keys(r.Context(), keyed); err != nil {
 		return nil, keyError(err, c.AccessKey)
 	}
 	if err := a.checkSignature(r, &c); err != nil {
@@ -150,6 +158,9 @@ func (v *Verifier) checkScope(s *Scope, p place) error {
 		return badCredential(p, "incorrect service %q. This endpoint belongs to %q.", s.Service, service)
 	}
 	if s.Region != DefaultRegion && !slices.Contains(v.Regions, s.Region) {
+		if s.Region == "" {
+			return badCredential(p, expecting)
+		}
 		expected := DefaultRegion
 		if len(v.Regions) > 0 {
 			expected = v.Regions[0]
@@ -223,9 +234,11 @@ func (a *Auth) checkPresigned(c *claim, now time.Time) error {
 
 // choosePayload finds the payload hash that was signed, and the one that the
 // body is held to.
-func (a *Auth) choosePayload(r *http.Request, c *claim) error {
+func (a *Auth) choosePayload(r *http.Request, c *claim, untold string) error {
 	header := r.Header.Get("X-Amz-Content-Sha256")
-	a.PayloadHash = header
+	if a.PayloadHash = header; header == "" && !a.Presigned {
+		a.PayloadHash = untold
+	}
 	if a.Presigned {
 		switch {
 		case c.payload != "":
