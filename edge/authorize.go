@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -33,13 +34,24 @@ func (n *Node) identify(r *http.Request) (caller, error) {
 	if !sigv4.Present(r) {
 		return caller{}, nil
 	}
-	auth, err := n.verifier().Verify(r)
+	var temporary access.Caller
+	verifier := n.verifier()
+	verifier.Keys = func(ctx context.Context, s sigv4.Scope) (key []byte, err error) {
+		if s.Token == "" || s.AccessKey == hop.NodeAccessKey {
+			return n.signingKey(ctx, s)
+		}
+		key, temporary, err = n.temporary(ctx, s)
+		return key, err
+	}
+	auth, err := verifier.Verify(r)
 	if err != nil {
 		return caller{}, err
 	}
 	if auth.AccessKey != hop.NodeAccessKey {
 		c := caller{signed: true, link: auth.Presigned, proof: access.Proof{Presigned: auth.Presigned, Signed: auth.Time}}
-		if v := n.view.Load(); v != nil {
+		if v := n.view.Load(); auth.SecurityToken != "" {
+			c.Caller = temporary
+		} else if v != nil {
 			c.Caller = v.callers[auth.AccessKey]
 		}
 		if c.User == "" {
@@ -138,10 +150,11 @@ func (n *Node) everybody(bucket string) bool {
 	return v != nil && v.everybody(bucket)
 }
 
-func canRead(role string) bool {
-	switch role {
+// canRead says whether the caller may read all by their role.
+func (c *caller) canRead() bool {
+	switch c.Role {
 	case metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly:
-		return true
+		return c.Session == nil
 	}
 	return false
 }

@@ -2,12 +2,15 @@ package edge_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"meridian/internal/session"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
 )
@@ -38,6 +41,8 @@ type control struct {
 	events   []metadata.Event
 	gone     metadata.Seq // events up to it are not retained
 	buckets  map[string]metadata.Bucket
+	policies map[string]json.RawMessage // of access keys
+	revoked  map[string]bool            // access keys
 	nodes    []metadata.Node
 	pushes   []metadata.Push
 	applied  map[string]map[uint64]bool // by boot
@@ -122,7 +127,7 @@ func (c *control) Snapshot(context.Context) (metadata.Snapshot, error) {
 		return metadata.Snapshot{}, errCut
 	}
 	c.snaps++
-	s := metadata.Snapshot{Seq: seqOf(c.seq), Nodes: slices.Clone(c.nodes)}
+	s := metadata.Snapshot{Seq: seqOf(c.seq), Nodes: slices.Clone(c.nodes), Policies: maps.Clone(c.policies)}
 	for _, b := range c.buckets {
 		s.Buckets = append(s.Buckets, b)
 	}
@@ -131,8 +136,17 @@ func (c *control) Snapshot(context.Context) (metadata.Snapshot, error) {
 		{userKey, userSecret, metadata.RoleReadOnly, "user"}, {adminKey, adminSecret, metadata.RoleAdmin, "admin"}, {writerOnlyKey, userSecret, "nothing", "nobody"},
 		{ownerKey, ownerSecret, metadata.RoleUser, ownerUser}, {otherKey, otherSecret, metadata.RoleUser, otherUser},
 	} {
+		if c.revoked[k.id] {
+			continue
+		}
+		if c.policies[k.id] != nil {
+			k.role = "" // as the catalogue has it
+		}
 		for day := -7; day <= 1; day++ {
 			date := now.AddDate(0, 0, day).Format("20060102")
+			if day >= -2 {
+				s.Sessions = append(s.Sessions, metadata.SessionKey{AccessKey: k.id, Date: date, Key: session.KeyOf(k.secret, date)})
+			}
 			s.Keys = append(s.Keys, metadata.DayKey{AccessKey: k.id, Role: k.role, User: k.user, Date: date, Region: "us-east-1",
 				Key: sigv4.DeriveKey(k.secret, date, "us-east-1", "s3")})
 		}

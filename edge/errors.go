@@ -37,6 +37,14 @@ func errNotReady() *apiError {
 		message: "This cache node has not learned of any bucket yet.", header: http.Header{"Retry-After": {"1"}}}
 }
 
+func errInvalidToken() *apiError {
+	return &apiError{status: http.StatusBadRequest, code: "InvalidToken", message: "The provided token is malformed or otherwise invalid."}
+}
+
+func errExpiredToken() *apiError {
+	return &apiError{status: http.StatusBadRequest, code: "ExpiredToken", message: "The provided token has expired."}
+}
+
 func errMethod() *apiError {
 	return &apiError{status: http.StatusMethodNotAllowed, code: "MethodNotAllowed",
 		message: "The specified method is not allowed against this resource.", header: http.Header{"Allow": {"GET, HEAD, OPTIONS, PURGE"}}}

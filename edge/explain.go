@@ -146,7 +146,7 @@ func (x *exchange) debug(to http.Header) {
 }
 
 func (x *exchange) mayDebug() bool {
-	return x.r.Header.Get(hop.Debug) == "1" && (x.caller.node || !x.caller.link && canRead(x.caller.Role))
+	return x.r.Header.Get(hop.Debug) == "1" && (x.caller.node || !x.caller.link && x.caller.canRead())
 }
 
 // debugLine writes a Holding as one line: "node=edge-1; head=serve; age=12s;

@@ -30,7 +30,7 @@ func (x *exchange) purgeURL(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if c.Role != metadata.RoleAdmin {
+	if c.Role != metadata.RoleAdmin || c.Session != nil {
 		return errDenied()
 	}
 	if x.n.cfg.Purges == nil {

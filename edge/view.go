@@ -28,9 +28,12 @@ type view struct {
 	access  map[string]*access.Bucket       // of the buckets
 	keys    map[sigv4.Scope]metadata.DayKey // Service left empty
 	callers map[string]access.Caller        // by access key
-	nodes   []metadata.Node
-	regions []string
-	cors    map[string]*cors.Config // of the buckets that have one
+	ends    map[string]*time.Time           // of access keys that end
+	// sessions verify temporary credentials.
+	sessions map[sessionDay][]byte
+	nodes    []metadata.Node
+	regions  []string
+	cors     map[string]*cors.Config // of the buckets that have one
 	// zones are the buckets that are pull zones, by name and by host.
 	zones, zoneHosts map[string]*zone
 }
@@ -41,10 +44,11 @@ func newView(s metadata.Snapshot) *view {
 		buckets: make(map[string]*metadata.Bucket, len(s.Buckets)),
 		keys:    make(map[sigv4.Scope]metadata.DayKey, len(s.Keys)),
 		callers: map[string]access.Caller{},
-		access:  make(map[string]*access.Bucket, len(s.Buckets)),
-		nodes:   s.Nodes,
-		cors:    map[string]*cors.Config{},
-		zones:   map[string]*zone{}, zoneHosts: map[string]*zone{},
+		ends:    map[string]*time.Time{}, sessions: make(map[sessionDay][]byte, len(s.Sessions)),
+		access: make(map[string]*access.Bucket, len(s.Buckets)),
+		nodes:  s.Nodes,
+		cors:   map[string]*cors.Config{},
+		zones:  map[string]*zone{}, zoneHosts: map[string]*zone{},
 	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
@@ -63,11 +67,14 @@ func newView(s metadata.Snapshot) *view {
 	}
 	for _, k := range s.Keys {
 		v.keys[sigv4.Scope{AccessKey: k.AccessKey, Date: k.Date, Region: k.Region}] = k
-		v.callers[k.AccessKey] = access.Caller{User: k.User, Role: k.Role}
+		v.addCaller(&k, s.Policies[k.AccessKey])
 		// Keys were derived for the regions there are, so they name them.
 		if !slices.Contains(v.regions, k.Region) {
 			v.regions = append(v.regions, k.Region)
 		}
+	}
+	for _, k := range s.Sessions {
+		v.sessions[sessionDay{k.AccessKey, k.Date}] = k.Key
 	}
 	for _, n := range s.Nodes {
 		if n.Region != "" && !slices.Contains(v.regions, n.Region) {
@@ -76,6 +83,22 @@ func newView(s metadata.Snapshot) *view {
 	}
 	slices.Sort(v.regions)
 	return v
+}
+
+// addCaller notes who has an access key, once for all of its days. A policy that
+// cannot be read lets nobody in.
+func (v *view) addCaller(k *metadata.DayKey, policy []byte) {
+	if _, known := v.callers[k.AccessKey]; known {
+		return
+	}
+	c, err := access.CallerOf(k.User, k.Role, policy)
+	if err != nil {
+		c = &access.Caller{}
+	}
+	v.callers[k.AccessKey] = *c
+	if k.Expires != nil {
+		v.ends[k.AccessKey] = k.Expires
+	}
 }
 
 // addZone notes a bucket that is a pull zone. Of two that claim a host the first
@@ -185,7 +208,7 @@ func (n *Node) signingKey(ctx context.Context, s sigv4.Scope) ([]byte, error) {
 	if s.AccessKey == hop.NodeAccessKey {
 		return sigv4.DeriveKey(n.cfg.ClusterSecret, s.Date, s.Region, s.Service), nil
 	}
-	s.Service = ""
+	s.Service, s.Token = "", ""
 	for try := range 2 {
 		v := n.view.Load()
 		if v != nil {

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"time"
 )
@@ -29,7 +30,13 @@ type AccessKey struct {
 	Role    string     `json:"role"`
 	Created time.Time  `json:"created"`
 	Expires *time.Time `json:"expires,omitempty"`
+	// Policy is what the key may do, an IAM policy without principals. A key that
+	// has one is allowed nothing by its role, nor by what its user owns.
+	Policy json.RawMessage `json:"policy,omitempty"`
 }
+
+// MaxKeyPolicy is the length of the longest Policy in bytes.
+const MaxKeyPolicy = 6 << 10
 
 // KeyData is the Data of key.changed.
 type KeyData struct {
@@ -47,6 +54,9 @@ type Keys interface {
 	Key(ctx context.Context, id string) (AccessKey, error)
 	// Keys yields all unexpired keys with their secrets.
 	Keys(ctx context.Context) iter.Seq2[AccessKey, error]
+	// UpdateKey changes under a row lock what change changes of an unexpired key;
+	// ID, Secret and Created stay. What change returns is returned as it is.
+	UpdateKey(ctx context.Context, id string, change func(*AccessKey) error) (AccessKey, error)
 	// DeleteKey revokes the key; ErrNoSuchAccess if there is none.
 	DeleteKey(ctx context.Context, id string) error
 }

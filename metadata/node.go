@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -88,6 +89,18 @@ type Snapshot struct {
 	Buckets []Bucket `json:"buckets"`
 	Nodes   []Node   `json:"nodes"` // live ones
 	Keys    []DayKey `json:"keys"`
+	// Policies are what access keys may do that have a Policy, by their IDs.
+	Policies map[string]json.RawMessage `json:"policies,omitempty"`
+	// Sessions verify the temporary credentials that were made of access keys.
+	Sessions []SessionKey `json:"sessions,omitempty"`
+}
+
+// SessionKey verifies the temporary credentials that were made of an access key
+// on one day, see package session.
+type SessionKey struct {
+	AccessKey string `json:"access_key"`
+	Date      string `json:"date"` // 20060102
+	Key       []byte `json:"key"`
 }
 
 // DayKey is a SigV4 signing key derived from an access key's secret for one

@@ -124,14 +124,24 @@ func (b *Bucket) Open() bool {
 // Caller is who asks.
 type Caller struct {
 	User string // empty: anonymous
-	Role string // of metadata; empty for anonymous callers
-	// Policies are the caller's own: what they deny is denied, and what they allow
-	// is allowed like by a role.
+	// Role is of metadata; empty for anonymous callers, and for those with policies.
+	Role string
+	// Policies are the caller's own: what they deny is denied. A caller who has
+	// any is limited to what they allow and to what others let them do; what their
+	// user owns gives them no right.
 	Policies []*iam.Policy
+	// Session is the policy of temporary credentials, or nil: what it does not
+	// allow nothing else allows.
+	Session *iam.Policy
 }
 
-// root says whether nothing can be denied to the caller.
-func (c *Caller) root() bool { return c.User == metadata.RootUser && c.Role == metadata.RoleAdmin }
+// root says whether nothing can be denied to the caller by others.
+func (c *Caller) root() bool {
+	return c.User == metadata.RootUser && c.Role == metadata.RoleAdmin && !c.Limited()
+}
+
+// Limited says whether the caller has policies in place of a role.
+func (c *Caller) Limited() bool { return len(c.Policies) > 0 }
 
 // Object is what counts of an object that exists.
 type Object struct {
@@ -200,7 +210,7 @@ const (
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 func (b *Bucket) Decide(c *Caller, r *Request) (Verdict, error) {
-	if c.root() {
+	if c.root() && c.Session == nil {
 		return Allowed, nil
 	}
 	if r.Context == nil {
@@ -231,6 +241,16 @@ func (d *decision) find() (*Object, error) {
 }
 
 func (d *decision) decide() (Verdict, error) {
+	if d.c.Session != nil {
+		switch found, err := d.evaluate(d.c.Session); {
+		case err != nil || found == iam.Deny:
+			return DeniedByCaller, err
+		case found != iam.Allow:
+			return Refused, nil
+		case d.c.root():
+			return Allowed, nil
+		}
+	}
 	own, err := d.ownPolicies()
 	if own == iam.Deny || err != nil {
 		return DeniedByCaller, err
@@ -323,13 +343,13 @@ func (d *decision) byOwnership() (Verdict, error) {
 	if d.c.Role == metadata.RoleReadOnly {
 		return Refused, nil // also the owner's: such a key is for reading
 	}
-	owner := d.c.User != "" && d.c.User == d.b.Owner
+	owner := d.c.User != "" && d.c.User == d.b.Owner && !d.c.Limited()
 	permission, ofObject := permissionFor(d.r)
 	if !d.b.ACLs() {
 		return allowed(owner), nil
 	}
 	if !ofObject {
-		return allowed(owner || permission != "" && d.b.BucketACL().Allows(d.c.User, permission, d.b.ignoresPublicACLs())), nil
+		return allowed(owner || permission != "" && d.grants(d.b.BucketACL(), permission)), nil
 	}
 	if !d.b.ObjectACLs {
 		return allowed(owner), nil
@@ -344,10 +364,20 @@ func (d *decision) byOwnership() (Verdict, error) {
 		return Allowed, nil
 	}
 	acp := permission == metadata.PermitReadACP || permission == metadata.PermitWriteACP
-	if acp && d.c.User != "" && d.c.User == o.ACL.Owner {
+	if acp && d.c.User != "" && d.c.User == o.ACL.Owner && !d.c.Limited() {
 		return Allowed, nil
 	}
-	return allowed(o.ACL.Allows(d.c.User, permission, d.b.ignoresPublicACLs())), nil
+	return allowed(d.grants(o.ACL, permission)), nil
+}
+
+// grants says whether an ACL gives the caller a permission. What it gives its own
+// owner is for those of their keys that have no policy.
+func (d *decision) grants(a *metadata.ACL, permission string) bool {
+	user := d.c.User
+	if d.c.Limited() && user == a.Owner {
+		user = ""
+	}
+	return a.Allows(user, permission, d.b.ignoresPublicACLs())
 }
 
 func allowed(ok bool) Verdict {

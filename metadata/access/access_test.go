@@ -265,3 +265,121 @@ func TestOfObject(t *testing.T) {
 		}
 	}
 }
+
+func identityPolicy(t *testing.T, statements ...string) []byte {
+	t.Helper()
+	text, err := access.IdentityPolicy([]byte(policyOf(statements...)), metadata.MaxKeyPolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A key that has a policy is limited to it and to what others let its user do,
+// whatever its role is and whatever its user owns.
+func TestKeysWithPolicies(t *testing.T) {
+	t.Parallel()
+	const (
+		get     = `"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":["arn:aws:s3:::b","arn:aws:s3:::b/a/*"]`
+		noOther = `"Effect":"Deny","Action":"s3:*","NotResource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]`
+		denyAll = `"Effect":"Deny","Action":"*","Resource":"*"`
+		all     = `"Effect":"Allow","Action":"s3:*","Resource":"*"`
+	)
+	plain := config(t)
+	withPolicy := config(t, access.ConfigPolicy, policyOf(letBobPut))
+	acls := config(t, access.ConfigObjectACLs, true, access.ConfigACL, canned(t, "public-read", "alice"))
+	for name, c := range map[string]struct {
+		config  map[string]json.RawMessage
+		user    string
+		role    string
+		policy  []byte
+		session string
+		action  string
+		key     string
+		object  *access.Object
+		want    access.Verdict
+	}{
+		"allowed":                             {plain, "bob", metadata.RoleUser, identityPolicy(t, get), "", "s3:GetObject", "a/k", nil, access.Allowed},
+		"another key":                         {plain, "bob", metadata.RoleUser, identityPolicy(t, get), "", "s3:GetObject", "b/k", nil, access.Refused},
+		"another action":                      {plain, "bob", metadata.RoleUser, identityPolicy(t, get), "", "s3:PutObject", "a/k", nil, access.Refused},
+		"its role gives nothing":              {plain, "bob", metadata.RoleReadWrite, identityPolicy(t, get), "", "s3:PutObject", "a/k", nil, access.Refused},
+		"nor that of an administrator":        {plain, "bob", metadata.RoleAdmin, identityPolicy(t, get), "", "s3:DeleteBucket", "", nil, access.Refused},
+		"nor what its user owns":              {plain, "alice", metadata.RoleUser, identityPolicy(t, get), "", "s3:PutObject", "a/k", nil, access.Refused},
+		"nor the bucket's own ACL":            {acls, "alice", metadata.RoleUser, identityPolicy(t, get), "", "s3:PutBucketAcl", "", nil, access.Refused},
+		"nor an object's own ACL":             {acls, "alice", metadata.RoleUser, identityPolicy(t, get), "", "s3:PutObjectAcl", "a/k", &access.Object{ACL: access.Private("alice")}, access.Refused},
+		"what is everybody's":                 {acls, "alice", metadata.RoleUser, identityPolicy(t, noOther), "", "s3:ListBucket", "", nil, access.Allowed},
+		"the bucket lets in":                  {withPolicy, "bob", metadata.RoleUser, identityPolicy(t, get), "", "s3:PutObject", "x", nil, access.Allowed},
+		"the bucket lets in, the key denies":  {withPolicy, "bob", metadata.RoleUser, identityPolicy(t, denyAll), "", "s3:PutObject", "x", nil, access.DeniedByCaller},
+		"the bucket denies":                   {config(t, access.ConfigPolicy, policyOf(denySecrets)), "bob", metadata.RoleUser, identityPolicy(t, all), "", "s3:GetObject", "secret/k", nil, access.DeniedByBucket},
+		"root with a policy is as others":     {plain, "root", metadata.RoleAdmin, identityPolicy(t, get), "", "s3:PutObject", "a/k", nil, access.Refused},
+		"session, allowed by both":            {plain, "bob", metadata.RoleUser, identityPolicy(t, get), policyOf(all), "s3:GetObject", "a/k", nil, access.Allowed},
+		"session gives nothing":               {plain, "bob", metadata.RoleUser, identityPolicy(t, get), policyOf(all), "s3:PutObject", "a/k", nil, access.Refused},
+		"session limits":                      {plain, "w", metadata.RoleReadWrite, nil, policyOf(get), "s3:PutObject", "a/k", nil, access.Refused},
+		"session of a role":                   {plain, "w", metadata.RoleReadWrite, nil, policyOf(get), "s3:GetObject", "a/k", nil, access.Allowed},
+		"session limits the owner":            {plain, "alice", metadata.RoleUser, nil, policyOf(get), "s3:PutObject", "a/k", nil, access.Refused},
+		"session limits what the bucket lets": {withPolicy, "bob", metadata.RoleUser, nil, policyOf(get), "s3:PutObject", "x", nil, access.Refused},
+		"session denies":                      {plain, "alice", metadata.RoleUser, nil, policyOf(denyAll), "s3:GetObject", "a/k", nil, access.DeniedByCaller},
+		"session of root limits":              {plain, "root", metadata.RoleAdmin, nil, policyOf(get), "s3:PutObject", "a/k", nil, access.Refused},
+		"session of root":                     {plain, "root", metadata.RoleAdmin, nil, policyOf(get), "s3:GetObject", "a/k", nil, access.Allowed},
+	} {
+		b, err := access.Of(&metadata.Bucket{Name: "b", Owner: "alice", Visibility: metadata.Private, Config: c.config})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		caller, err := access.CallerOf(c.user, c.role, c.policy)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if caller, err = caller.Within(c.session); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		r := access.Request{Action: c.action, Key: c.key, Object: func() (*access.Object, error) { return c.object, nil }}
+		if got, err := b.Decide(caller, &r); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
+		}
+	}
+	if _, err := access.CallerOf("u", metadata.RoleAdmin, []byte("{")); err == nil {
+		t.Error("a policy that cannot be read lets in")
+	}
+	if _, err := (&access.Caller{User: "u", Role: metadata.RoleAdmin}).Within("{"); err == nil {
+		t.Error("a policy of a session that cannot be read lets in")
+	}
+}
+
+func TestIdentityPolicy(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"readonly", "readwrite", "writeonly"} {
+		text, err := access.IdentityPolicy([]byte(`"`+name+`"`), metadata.MaxKeyPolicy)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		c, err := access.CallerOf("u", metadata.RoleUser, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &access.Bucket{Name: "b", Owner: "alice"}
+		for action, who := range map[string]string{"s3:GetObject": "readonly readwrite", "s3:PutObject": "readwrite writeonly", "s3:DeleteObject": "readwrite"} {
+			got, err := b.Decide(c, &access.Request{Action: action, Key: "k"})
+			if want := strings.Contains(who, name); err != nil || (got == access.Allowed) != want {
+				t.Errorf("%s by %s: %v, %v", action, name, got, err)
+			}
+		}
+	}
+	short, err := access.IdentityPolicy([]byte(" {\n\"Statement\": []}"), 100)
+	if err == nil || short != nil {
+		t.Errorf("no statements: %s, %v", short, err)
+	}
+	for text, want := range map[string]string{
+		`"admin"`:         `"admin" is none of readonly, readwrite, writeonly`,
+		`7`:               "must be valid JSON",
+		policyOf(readAny): "principal",
+		policyOf(`"Effect":"Allow","Action":"s3:Fly","Resource":"*"`):                                                                     "invalid action",
+		policyOf(`"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::` + strings.Repeat("x", metadata.MaxKeyPolicy) + `"`): "more than 6144",
+	} {
+		if _, err := access.IdentityPolicy([]byte(text), metadata.MaxKeyPolicy); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+const readAny = `"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"`

@@ -40,10 +40,10 @@ func Canned(name, owner, bucketOwner string, ofObject bool) (acl *metadata.ACL, 
 // OfObject is the ACL that an object gets which c writes, nil where it is as the
 // bucket's owner has it, and whose the object is. asked is the ACL that c asks
 // for, and nil without one; fullControl says that it is that of the name
-// bucket-owner-full-control. Whoever writes to a bucket by their role does it for
-// its owner.
+// bucket-owner-full-control. Whoever writes to a bucket by their role, or
+// with a key that has a policy, does it for its owner.
 func (b *Bucket) OfObject(c *Caller, asked *metadata.ACL, fullControl bool) (acl *metadata.ACL, owner string) {
-	own := c.User == b.Owner || c.Role == metadata.RoleAdmin || c.Role == metadata.RoleReadWrite
+	own := c.User == b.Owner || c.Role == metadata.RoleAdmin || c.Role == metadata.RoleReadWrite || c.Limited()
 	switch {
 	case !b.ACLs(), b.Ownership == Preferred && fullControl:
 		return nil, b.Owner

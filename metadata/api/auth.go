@@ -30,11 +30,15 @@ const (
 	writers = readwrite | admin
 )
 
+// errLimited is for keys that have a policy: policies say nothing of the API.
+var errLimited = tell(errForbidden, "this access key has a policy, and with it may use S3 endpoints and edges only")
+
 // principal is who sent a request.
 type principal struct {
 	accessKey string
 	user      string
-	role      string
+	role      string     // none where the key has a policy
+	limited   bool       // the key has a policy
 	node      bool       // a process of the cluster
 	expires   *time.Time // of the access key, or of the session
 	print     []byte     // tells whether the key has another secret since
@@ -79,7 +83,11 @@ func (c *call) identify() error {
 }
 
 func principalOf(k metadata.AccessKey) principal {
-	return principal{accessKey: k.ID, user: k.User, role: k.Role, expires: k.Expires, print: fingerprint(k.ID, k.Secret)}
+	p := principal{accessKey: k.ID, user: k.User, role: k.Role, expires: k.Expires, print: fingerprint(k.ID, k.Secret)}
+	if len(k.Policy) > 0 {
+		p.role, p.limited = "", true
+	}
+	return p
 }
 
 // checkSecret finds the access key if the secret is its own. Failures with keys
@@ -160,7 +168,7 @@ func (c *call) identifySigned() error {
 	case err != nil:
 		return err
 	case auth.SecurityToken != "":
-		return tell(errCredentials, "there are no temporary credentials here")
+		return tell(errCredentials, "temporary credentials are for S3 endpoints and edges; use an access key")
 	case auth.Presigned && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
 		return tell(errCredentials, "a presigned URL may only read")
 	}

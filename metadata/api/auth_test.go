@@ -30,7 +30,7 @@ func rules() map[string]string {
 		"GET /v1/buckets/:name/lifecycle/runs": read, "POST /v1/buckets/:name/lifecycle/runs": administer,
 		"POST /v1/links":   read,
 		"POST /v1/uploads": write, "GET /v1/uploads/:id": write, "POST /v1/uploads/:id/complete": write, "DELETE /v1/uploads/:id": write,
-		"GET /v1/keys": administer, "POST /v1/keys": administer, "GET /v1/keys/:id": administer, "DELETE /v1/keys/:id": administer,
+		"GET /v1/keys": administer, "POST /v1/keys": administer, "GET /v1/keys/:id": administer, "PATCH /v1/keys/:id": administer, "DELETE /v1/keys/:id": administer,
 		"GET /v1/regions": read, "GET /v1/regions/:name": read, "GET /v1/nodes": read,
 		"POST /v1/purge": write + " node", "GET /v1/purge/:id": read, "POST /v1/warm": write, "GET /v1/warm/:id": read, "GET /v1/cache/report": read, "GET /v1/cache/series": read, "GET /v1/cache/explain": read,
 		"GET /v1/feed": read + " node", "POST /v1/nodes/push": "node", "GET /v1/nodes/snapshot": "node",

@@ -76,6 +76,9 @@ func (c *call) serve() error {
 			return err
 		}
 		if c.route.access&c.who.caller() == 0 {
+			if c.who.limited {
+				return errLimited
+			}
 			return errForbidden
 		}
 	}

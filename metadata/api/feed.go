@@ -159,7 +159,7 @@ func (s *subscriber) revoked() (bool, error) {
 	if errors.Is(err, metadata.ErrNoSuchAccess) {
 		return true, nil
 	}
-	return k.Role != s.who.role || !bytes.Equal(s.who.print, fingerprint(k.ID, k.Secret)), err
+	return principalOf(k).role != s.who.role || !bytes.Equal(s.who.print, fingerprint(k.ID, k.Secret)), err
 }
 
 func (s *subscriber) send(text []byte) error {

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 type keyList struct {
@@ -26,6 +28,13 @@ type newKey struct {
 	Role    string     `json:"role"`
 	User    string     `json:"user"`    // the key's own ID if empty
 	Expires *time.Time `json:"expires"` // never, if nil
+	// Policy is a document, or the name of a canned one.
+	Policy json.RawMessage `json:"policy"`
+}
+
+// keyPatch is the body of PATCH /v1/keys/{id}.
+type keyPatch struct {
+	Policy patch[json.RawMessage] `json:"policy"`
 }
 
 func (c *call) listKeys() error {
@@ -57,6 +66,13 @@ func (c *call) createKey() error {
 	}
 	now := c.now().UTC().Truncate(time.Microsecond)
 	var wrong fieldErrors
+	policy, err := identityPolicy(in.Policy)
+	if err != nil {
+		wrong = append(wrong, FieldError{"policy", err.Error()})
+	}
+	if in.Role == "" && policy != nil {
+		in.Role = metadata.RoleUser // it counts where the policy is taken off
+	}
 	switch in.Role {
 	case metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly, metadata.RoleUser:
 	default:
@@ -84,12 +100,46 @@ func (c *call) createKey() error {
 		return err
 	}
 	k := metadata.AccessKey{
-		ID: in.ID, Secret: in.Secret, User: cmp.Or(in.User, in.ID), Role: in.Role, Created: now, Expires: in.Expires,
+		ID: in.ID, Secret: in.Secret, User: cmp.Or(in.User, in.ID), Role: in.Role, Created: now, Expires: in.Expires, Policy: policy,
 	}
 	if err := c.store.PutKey(c.ctx(), k); err != nil {
 		return err
 	}
 	return c.created("/v1/keys/"+url.PathEscape(k.ID), k)
+}
+
+// patchKey changes what a key may do. It counts within a second.
+func (c *call) patchKey() error {
+	var in keyPatch
+	if err := c.decode(&in, names(jsonFieldsOf[metadata.AccessKey]())...); err != nil {
+		return err
+	}
+	policy, err := identityPolicy(in.Policy.Value)
+	if err != nil {
+		return fieldErrors{{"policy", err.Error()}}
+	}
+	k, err := c.store.UpdateKey(c.ctx(), c.param("id"), func(k *metadata.AccessKey) error {
+		if in.Policy.Set && policy != nil && k.User == metadata.RootUser {
+			return fieldErrors{{"policy", "root is limited by nothing; make a key of another user"}}
+		}
+		if in.Policy.Set {
+			k.Policy = policy
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	k.Secret = ""
+	return c.json(http.StatusOK, k)
+}
+
+// identityPolicy checks the policy that a key shall have; nil is none.
+func identityPolicy(text json.RawMessage) (json.RawMessage, error) {
+	if len(text) == 0 || string(text) == "null" {
+		return nil, nil //nolint:nilnil // as documented
+	}
+	return access.IdentityPolicy(text, metadata.MaxKeyPolicy)
 }
 
 // checkPair refuses an ID and secret that S3 tools could not use.

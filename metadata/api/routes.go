@@ -206,6 +206,11 @@ func adminRoutes() []route {
 			status: http.StatusOK, answer: metadata.AccessKey{}, do: (*call).getKey,
 		},
 		{
+			method: http.MethodPatch, path: "/v1/keys/:id", access: admin, tag: tagKeys,
+			summary: "Give an access key a policy, or with null take it off (RFC 7396)",
+			body:    keyPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.AccessKey{}, do: (*call).patchKey,
+		},
+		{
 			method: http.MethodDelete, path: "/v1/keys/:id", access: admin, tag: tagKeys, summary: "Revoke an access key",
 			status: http.StatusNoContent, do: (*call).deleteKey,
 		},

@@ -124,7 +124,7 @@ func (s schemas) fields(t reflect.Type, to map[string]schema) (required []string
 func enums() map[string][]string {
 	kinds := []string{metadata.KindPhoto, metadata.KindVideo}
 	tiers := []string{metadata.TierEdge, metadata.TierRegional, metadata.TierOrigin}
-	roles := []string{metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly}
+	roles := []string{metadata.RoleAdmin, metadata.RoleReadWrite, metadata.RoleReadOnly, metadata.RoleUser}
 	states := []string{metadata.MediaPending, metadata.MediaProcessing, metadata.MediaReady, metadata.MediaFailed}
 	visibilities := []string{metadata.Private, metadata.PublicRead}
 	versionings := []string{metadata.VersioningEnabled, metadata.VersioningSuspended}

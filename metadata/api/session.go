@@ -220,6 +220,9 @@ func (c *call) signIn() error {
 	if err != nil {
 		return err
 	}
+	if principalOf(k).limited {
+		return errLimited
+	}
 	text, expires, err := c.sessions.begin(k)
 	if err != nil {
 		return fmt.Errorf("begin session: %w", err)

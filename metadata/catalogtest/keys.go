@@ -23,6 +23,10 @@ func Keys(t *testing.T, open func(t *testing.T) metadata.Store) {
 		t.Parallel()
 		testKeyEvents(t, open(t))
 	})
+	t.Run("Update", func(t *testing.T) {
+		t.Parallel()
+		testUpdateKey(t, open(t))
+	})
 	t.Run("ManyPutTheSameKeyAtOnce", func(t *testing.T) {
 		t.Parallel()
 		testConcurrentKeys(t, open(t))
@@ -154,6 +158,8 @@ func testKeyEvents(t *testing.T, s metadata.Store) {
 		func() { k.Role = metadata.RoleReadOnly },
 		func() { k.User = "bob" },
 		func() { k.Expires = nil },
+		func() { k.Policy = json.RawMessage(`{"Statement":[]}`) },
+		func() { k.Policy = nil },
 	} {
 		if start, err = s.Head(ctx); err != nil {
 			t.Fatal(err)
@@ -174,6 +180,52 @@ func testKeyEvents(t *testing.T, s metadata.Store) {
 	}
 	if got := keyEvents(t, s, start); len(got) != 1 || got[0] != k.ID {
 		t.Errorf("deleting a key gave events for %q, want one", got)
+	}
+}
+
+func testUpdateKey(t *testing.T, s metadata.Store) {
+	ctx := t.Context()
+	was := accessKey("AKIAONE")
+	if err := s.PutKey(ctx, was); err != nil {
+		t.Fatal(err)
+	}
+	start, err := s.Head(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := json.RawMessage(`{"Version": "2012-10-17", "Statement": []}`)
+	limit := func(k *metadata.AccessKey) error {
+		k.Policy, k.ID, k.Secret, k.Created = policy, "AKIAOTHER", "another secret", time.Time{}
+		return nil
+	}
+	k, err := s.UpdateKey(ctx, was.ID, limit)
+	if err != nil || string(k.Policy) != string(policy) || k.ID != was.ID || k.Secret != was.Secret || k.Created.IsZero() {
+		t.Errorf("updated %+v, %v", k, err)
+	}
+	if got, err := s.Key(ctx, was.ID); err != nil || string(got.Policy) != string(policy) || got.Secret != was.Secret {
+		t.Errorf("kept %+v, %v", got, err)
+	}
+	if _, err := s.UpdateKey(ctx, was.ID, limit); err != nil {
+		t.Error(err)
+	}
+	if got := keyEvents(t, s, start); len(got) != 1 || got[0] != was.ID {
+		t.Errorf("an update, and one that changes nothing, gave events for %q, want one", got)
+	}
+	refused := metadata.Invalidf("no")
+	_, err = s.UpdateKey(ctx, was.ID, func(k *metadata.AccessKey) error { k.Policy = nil; return refused })
+	wantError(t, "an update that is refused", err, refused)
+	_, err = s.UpdateKey(ctx, was.ID, func(k *metadata.AccessKey) error { k.Role = "god"; return nil })
+	wantError(t, "an update to what cannot be", err, metadata.ErrInvalid)
+	if got, err := s.Key(ctx, was.ID); err != nil || string(got.Policy) != string(policy) || got.Role != was.Role {
+		t.Errorf("after refused updates %+v, %v", got, err)
+	}
+	_, err = s.UpdateKey(ctx, "AKIANONE", limit)
+	wantError(t, "an update of nothing", err, metadata.ErrNoSuchAccess)
+	if k, err = s.UpdateKey(ctx, was.ID, func(k *metadata.AccessKey) error { k.Policy = nil; return nil }); err != nil || k.Policy != nil {
+		t.Errorf("policy taken off: %+v, %v", k, err)
+	}
+	if got, err := s.Key(ctx, was.ID); err != nil || got.Policy != nil {
+		t.Errorf("policy taken off: %+v, %v", got, err)
 	}
 }
 
@@ -204,6 +256,8 @@ func testRefusedKeys(t *testing.T, s metadata.Store) {
 		"no secret":        func(k *metadata.AccessKey) { k.Secret = "" },
 		"unknown role":     func(k *metadata.AccessKey) { k.Role = "owner" },
 		"no user":          func(k *metadata.AccessKey) { k.User = "" },
+		"policy too long":  func(k *metadata.AccessKey) { k.Policy = make(json.RawMessage, metadata.MaxKeyPolicy+1) },
+		"policy, no JSON":  func(k *metadata.AccessKey) { k.Policy = json.RawMessage("{") },
 	} {
 		k := accessKey("AKIAFINE")
 		spoil(&k)

@@ -318,12 +318,13 @@ func testSnapshot(t *testing.T, s metadata.Store) {
 func testDayKeys(t *testing.T, s metadata.Store) {
 	ctx := t.Context()
 	expires := time.Now().Add(time.Hour)
-	k, temporary := accessKey("AKIAONE"), accessKey("AKIATWO")
+	k, temporary, limited := accessKey("AKIAONE"), accessKey("AKIATWO"), accessKey("AKIALIMITED")
+	limited.Policy = json.RawMessage(`{"Statement":[]}`)
 	temporary.Expires = &expires
 	past := time.Now().Add(-time.Hour)
 	expired := accessKey("AKIAOLD")
 	expired.Expires = &past
-	for _, k := range []metadata.AccessKey{k, temporary, expired} {
+	for _, k := range []metadata.AccessKey{k, temporary, limited, expired} {
 		if err := s.PutKey(ctx, k); err != nil {
 			t.Fatal(err)
 		}
@@ -334,7 +335,8 @@ func testDayKeys(t *testing.T, s metadata.Store) {
 	type scope struct{ key, date, region string }
 	got := map[scope]metadata.DayKey{}
 	now := time.Now().UTC()
-	for _, d := range snapshot(t, s).Keys {
+	snap := snapshot(t, s)
+	for _, d := range snap.Keys {
 		got[scope{d.AccessKey, d.Date, d.Region}] = d
 		if bytes.Contains(d.Key, []byte("secret")) {
 			t.Errorf("a day key holds the secret: %q", d.Key)
@@ -347,13 +349,29 @@ func testDayKeys(t *testing.T, s metadata.Store) {
 			if !bytes.Equal(d.Key, signingKey(k.Secret, date, region)) || d.Role != k.Role || d.User != k.User || d.Expires != nil {
 				t.Errorf("day key of %s on %s in %s = %+v", k.ID, date, region, d)
 			}
+			if d := got[scope{limited.ID, date, region}]; d.Role != "" || d.User != limited.User || len(d.Key) == 0 {
+				t.Errorf("day key of a key with a policy = %+v, want it without a role", d)
+			}
 			if d := got[scope{temporary.ID, date, region}]; d.Expires == nil || d.Expires.Sub(expires).Abs() > time.Millisecond {
 				t.Errorf("day key of a temporary key = %+v, want it to expire at %s", d, expires)
 			}
 		}
 	}
-	if want := 2 * 9 * 3; len(got) != want {
+	if want := 3 * 9 * 3; len(got) != want {
 		t.Errorf("%d day keys, want %d and none of the expired key", len(got), want)
+	}
+	if len(snap.Policies) != 1 || string(snap.Policies[limited.ID]) != string(limited.Policy) {
+		t.Errorf("policies %s, want the one there is", snap.Policies)
+	}
+	sessions := map[scope]bool{}
+	for _, x := range snap.Sessions {
+		sessions[scope{x.AccessKey, x.Date, ""}] = len(x.Key) == 32 && !bytes.Contains(x.Key, []byte("secret"))
+	}
+	for days := -2; days <= 1; days++ { // as long as they live, and a day ahead
+		date := now.AddDate(0, 0, days).Format("20060102")
+		if !sessions[scope{k.ID, date, ""}] || sessions[scope{expired.ID, date, ""}] {
+			t.Errorf("session keys of %s: %v", date, sessions)
+		}
 	}
 }
 

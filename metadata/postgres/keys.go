@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 
 var _ metadata.Keys = (*Store)(nil)
 
-const keyColumns = `id, secret, "user", role, created, expires`
+const keyColumns = `id, secret, "user", role, created, expires, policy`
 
 // PutKey implements metadata.Keys. It is called for the root key at every start
 // of every role, so that most calls find the key as it shall be.
@@ -73,6 +74,10 @@ func checkKey(k metadata.AccessKey) error {
 		return metadata.Invalidf("access key ID %q belongs to the cluster", k.ID)
 	case len(k.Secret) < 8 || len(k.Secret) > 1024:
 		return metadata.Invalidf("secret of access key %q must have 8 to 1024 bytes", k.ID)
+	case len(k.Policy) > metadata.MaxKeyPolicy:
+		return metadata.Invalidf("policy of access key %q has more than %d bytes", k.ID, metadata.MaxKeyPolicy)
+	case len(k.Policy) > 0 && !json.Valid(k.Policy):
+		return metadata.Invalidf("policy of access key %q is not JSON", k.ID)
 	case k.User == "" || len(k.User) > 256 || !isText(k.User):
 		return metadata.Invalidf("user of access key %q must have 1 to 256 bytes of text", k.ID)
 	}
@@ -85,9 +90,9 @@ func checkKey(k metadata.AccessKey) error {
 
 func (s *Store) insertKey(ctx context.Context, tx pgx.Tx, k metadata.AccessKey) (bool, error) {
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO access_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, coalesce($5, now()), $6)
+		INSERT INTO access_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, coalesce($5, now()), $6, $7)
 		ON CONFLICT (id) DO NOTHING`,
-		k.ID, s.seal.Seal([]byte(k.Secret), k.ID), k.User, k.Role, timeOrNull(k.Created), k.Expires)
+		k.ID, s.seal.Seal([]byte(k.Secret), k.ID), k.User, k.Role, timeOrNull(k.Created), k.Expires, policyOrNull(k.Policy))
 	return tag.RowsAffected() > 0, err
 }
 
@@ -100,8 +105,8 @@ func (s *Store) replaceKey(ctx context.Context, tx pgx.Tx, old, k metadata.Acces
 		return false, nil
 	}
 	_, err := tx.Exec(ctx, `
-		UPDATE access_key SET secret = $2, "user" = $3, role = $4, created = $5, expires = $6 WHERE id = $1`,
-		k.ID, s.seal.Seal([]byte(k.Secret), k.ID), k.User, k.Role, k.Created, k.Expires)
+		UPDATE access_key SET secret = $2, "user" = $3, role = $4, created = $5, expires = $6, policy = $7 WHERE id = $1`,
+		k.ID, s.seal.Seal([]byte(k.Secret), k.ID), k.User, k.Role, k.Created, k.Expires, policyOrNull(k.Policy))
 	return err == nil, err
 }
 
@@ -109,7 +114,15 @@ func (s *Store) replaceKey(ctx context.Context, tx pgx.Tx, old, k metadata.Acces
 func sameKey(a, b metadata.AccessKey) bool {
 	same := func(a, b time.Time) bool { return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond)) }
 	return a.Secret == b.Secret && a.User == b.User && a.Role == b.Role && same(a.Created, b.Created) &&
-		(a.Expires == nil) == (b.Expires == nil) && (a.Expires == nil || same(*a.Expires, *b.Expires))
+		bytes.Equal(a.Policy, b.Policy) && (a.Expires == nil) == (b.Expires == nil) && (a.Expires == nil || same(*a.Expires, *b.Expires))
+}
+
+func policyOrNull(policy json.RawMessage) *string {
+	if len(policy) == 0 {
+		return nil
+	}
+	text := string(policy)
+	return &text
 }
 
 func (s *Store) emitKey(ctx context.Context, tx pgx.Tx, id string) error {
@@ -123,18 +136,23 @@ func (s *Store) emitKey(ctx context.Context, tx pgx.Tx, id string) error {
 
 // Key implements metadata.Keys.
 func (s *Store) Key(ctx context.Context, id string) (metadata.AccessKey, error) {
-	if !isText(id) {
-		return metadata.AccessKey{}, fmt.Errorf("access key %q: %w", id, metadata.ErrNoSuchAccess)
-	}
-	k, err := s.scanKey(s.pool.QueryRow(ctx, `
-		SELECT `+keyColumns+` FROM access_key WHERE id = $1 AND (expires IS NULL OR expires > now())`, id))
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = metadata.ErrNoSuchAccess
-	}
+	k, err := s.liveKey(ctx, s.pool, id, "")
 	if err != nil {
 		return metadata.AccessKey{}, fmt.Errorf("access key %q: %w", id, err)
 	}
 	return k, nil
+}
+
+func (s *Store) liveKey(ctx context.Context, db querier, id, lock string) (metadata.AccessKey, error) {
+	if !isText(id) {
+		return metadata.AccessKey{}, metadata.ErrNoSuchAccess
+	}
+	k, err := s.scanKey(db.QueryRow(ctx, `
+		SELECT `+keyColumns+` FROM access_key WHERE id = $1 AND (expires IS NULL OR expires > now())`+lock, id))
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = metadata.ErrNoSuchAccess
+	}
+	return k, err
 }
 
 // Keys implements metadata.Keys, in order of their IDs. It holds no connection
@@ -161,6 +179,38 @@ func (s *Store) liveKeys(ctx context.Context, db querier) ([]metadata.AccessKey,
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (metadata.AccessKey, error) { return s.scanKey(row) })
+}
+
+// UpdateKey implements metadata.Keys.
+func (s *Store) UpdateKey(ctx context.Context, id string, change func(*metadata.AccessKey) error) (k metadata.AccessKey, err error) {
+	changed := false
+	err = retry(ctx, false, func() error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			old, err := s.liveKey(ctx, tx, id, " FOR UPDATE")
+			if err != nil {
+				return err
+			}
+			k = old
+			if err := change(&k); err != nil {
+				return err
+			}
+			k.ID, k.Secret, k.Created = old.ID, old.Secret, old.Created
+			if err := checkKey(k); err != nil {
+				return err
+			}
+			if changed, err = s.replaceKey(ctx, tx, old, k); err != nil || !changed {
+				return err
+			}
+			return s.emitKey(ctx, tx, id)
+		})
+	})
+	if err != nil {
+		return metadata.AccessKey{}, fmt.Errorf("update access key %q: %w", id, err)
+	}
+	if changed {
+		s.ring()
+	}
+	return k, nil
 }
 
 // DeleteKey implements metadata.Keys. It needs no secret, so that also a key
@@ -191,10 +241,11 @@ func (s *Store) DeleteKey(ctx context.Context, id string) error {
 // scanKey reads keyColumns and opens the secret.
 func (s *Store) scanKey(row pgx.Row) (metadata.AccessKey, error) {
 	var k metadata.AccessKey
-	var sealed []byte
-	if err := row.Scan(&k.ID, &sealed, &k.User, &k.Role, &k.Created, &k.Expires); err != nil {
+	var sealed, policy []byte
+	if err := row.Scan(&k.ID, &sealed, &k.User, &k.Role, &k.Created, &k.Expires, &policy); err != nil {
 		return metadata.AccessKey{}, err
 	}
+	k.Policy = policy
 	secret, err := s.seal.Open(sealed, k.ID)
 	if err != nil {
 		return metadata.AccessKey{}, fmt.Errorf("secret of access key %q: %w", k.ID, err)

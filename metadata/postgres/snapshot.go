@@ -2,12 +2,14 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"meridian/internal/session"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
 )
@@ -63,7 +65,17 @@ func (s *Store) Snapshot(ctx context.Context) (metadata.Snapshot, error) {
 	for _, b := range snap.Buckets {
 		regions = append(regions, b.Region)
 	}
-	snap.Keys = dayKeys(keys, append(regions, anyRegion), time.Now())
+	now := time.Now()
+	snap.Keys = dayKeys(keys, append(regions, anyRegion), now)
+	snap.Sessions = sessionKeys(keys, now)
+	for _, k := range keys {
+		if len(k.Policy) > 0 {
+			if snap.Policies == nil {
+				snap.Policies = map[string]json.RawMessage{}
+			}
+			snap.Policies[k.ID] = k.Policy
+		}
+	}
 	return snap, nil
 }
 
@@ -85,6 +97,9 @@ func dayKeys(keys []metadata.AccessKey, regions []string, now time.Time) []metad
 	today := now.UTC()
 	derived := make([]metadata.DayKey, 0, len(keys)*len(regions)*(dayKeysBack+1+dayKeysAhead))
 	for _, k := range keys {
+		if len(k.Policy) > 0 {
+			k.Role = "" // a node that knows nothing of policies lets it in nowhere
+		}
 		for d := -dayKeysBack; d <= dayKeysAhead; d++ {
 			date := today.AddDate(0, 0, d).Format("20060102")
 			for _, region := range regions {
@@ -98,6 +113,20 @@ func dayKeys(keys []metadata.AccessKey, regions []string, now time.Time) []metad
 					Expires:   k.Expires,
 				})
 			}
+		}
+	}
+	return derived
+}
+
+// sessionKeys derives from every secret what a node needs to verify temporary
+// credentials, which live no longer than session.Longest.
+func sessionKeys(keys []metadata.AccessKey, now time.Time) []metadata.SessionKey {
+	const back = int(session.Longest/(24*time.Hour)) + 1
+	derived := make([]metadata.SessionKey, 0, len(keys)*(back+1+dayKeysAhead))
+	for _, k := range keys {
+		for d := -back; d <= dayKeysAhead; d++ {
+			date := session.Day(now.UTC().AddDate(0, 0, d))
+			derived = append(derived, metadata.SessionKey{AccessKey: k.ID, Date: date, Key: session.KeyOf(k.Secret, date)})
 		}
 	}
 	return derived

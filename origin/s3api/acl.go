@@ -360,8 +360,8 @@ func (c *call) setACL(bucket *metadata.Bucket, v *metadata.Version) error {
 	canned := c.header("X-Amz-Acl")
 	// Who writes by their role does it for the bucket's owner.
 	owner := b.Owner
-	if c.who.role == metadata.RoleUser {
-		owner = c.who.user
+	if c.who.Role == metadata.RoleUser {
+		owner = c.who.User
 	}
 	asked, err := c.aclOfHeaders(owner, b.Owner, true)
 	if err != nil {
@@ -373,7 +373,7 @@ func (c *call) setACL(bucket *metadata.Bucket, v *metadata.Version) error {
 	if err := admitACL(b, asked); err != nil {
 		return err
 	}
-	if v.ACL, v.Owner = b.OfObject(c.who.caller(), asked, canned == bucketOwnerFullControl); v.ACL != nil {
+	if v.ACL, v.Owner = b.OfObject(&c.who.Caller, asked, canned == bucketOwnerFullControl); v.ACL != nil {
 		return c.noteObjectACLs(b)
 	}
 	return nil

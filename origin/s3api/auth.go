@@ -6,19 +6,23 @@ import (
 	"fmt"
 
 	"meridian/internal/hop"
+	"meridian/internal/session"
 	"meridian/internal/sigv2"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 // identity is who sent a request.
 type identity struct {
-	user string
-	role string // of metadata; "" for nodes and anonymous callers
-	node bool   // another process of this cluster
+	access.Caller
+	node bool // another process of this cluster
+	key  metadata.AccessKey
+	// session is, of temporary credentials, their own; key is what they are of.
+	session *session.Session
 }
 
-func (i identity) anonymous() bool { return i.role == "" && !i.node }
+func (i identity) anonymous() bool { return i.User == "" }
 
 // identify verifies the request's signature and sets c.who and c.auth. A
 // request without credentials is anonymous; one with credentials that do not
@@ -40,15 +44,8 @@ func (c *call) identify() error {
 		Service: sigv4.DefaultService,
 		Now:     c.opts.Now,
 		Keys: func(ctx context.Context, s sigv4.Scope) (key []byte, err error) {
-			if c.r.Header.Get("X-Amz-Security-Token") != "" || c.query.Has("X-Amz-Security-Token") {
-				return nil, errInvalidToken // there are no temporary credentials
-			}
-			var secret string
-			who, secret, err = c.secret(ctx, s.AccessKey)
-			if err != nil {
-				return nil, err
-			}
-			return sigv4.DeriveKey(secret, s.Date, s.Region, s.Service), nil
+			who, key, err = c.signingKey(ctx, s)
+			return key, err
 		},
 	}
 	auth, err := v.Verify(c.r)
@@ -59,21 +56,73 @@ func (c *call) identify() error {
 	return nil
 }
 
-func (c *call) secret(ctx context.Context, accessKey string) (identity, string, error) {
-	if accessKey == hop.NodeAccessKey {
-		if c.opts.ClusterSecret == "" {
-			return identity{}, "", sigv4.ErrUnknownAccessKey
+// signingKey finds who a request claims to come from, and the key that its
+// signature has to be made with.
+func (c *call) signingKey(ctx context.Context, s sigv4.Scope) (who identity, key []byte, err error) {
+	var secret string
+	if s.AccessKey == hop.NodeAccessKey {
+		if c.opts.ClusterSecret == "" || s.Token != "" {
+			return identity{}, nil, sigv4.ErrUnknownAccessKey
 		}
-		return identity{user: accessKey, node: true}, c.opts.ClusterSecret, nil
+		who, secret = identity{Caller: access.Caller{User: s.AccessKey}, node: true}, c.opts.ClusterSecret
+	} else if who, secret, err = c.secret(ctx, s); err != nil {
+		return identity{}, nil, err
 	}
-	k, err := c.keys.get(ctx, accessKey)
-	if errors.Is(err, metadata.ErrNoSuchAccess) || err == nil && k.Expires != nil && !c.opts.Now().Before(*k.Expires) {
-		return identity{}, "", fmt.Errorf("%w: %q", sigv4.ErrUnknownAccessKey, accessKey)
+	return who, sigv4.DeriveKey(secret, s.Date, s.Region, s.Service), nil
+}
+
+// secret finds an access key, or one that a session token speaks for.
+func (c *call) secret(ctx context.Context, s sigv4.Scope) (identity, string, error) {
+	if s.Token == "" {
+		who, err := c.owner(ctx, s.AccessKey)
+		return who, who.key.Secret, err
+	}
+	token, err := session.Read(s.Token)
+	if err != nil {
+		return identity{}, "", because(errInvalidToken, err)
+	}
+	who, err := c.owner(ctx, token.Parent)
+	if err != nil {
+		return identity{}, "", err
+	}
+	in, err := token.Open(s.AccessKey, session.KeyOf(who.key.Secret, token.Day), c.opts.Now())
+	switch {
+	case errors.Is(err, session.ErrExpired):
+		return identity{}, "", errExpiredToken
+	case err != nil:
+		return identity{}, "", because(errInvalidToken, err)
+	}
+	limited, err := who.Within(in.Policy)
+	if err != nil {
+		return identity{}, "", err
+	}
+	who.Caller, who.session = *limited, &in
+	return who, in.Secret, nil
+}
+
+// owner is who has an access key.
+func (c *call) owner(ctx context.Context, accessKey string) (identity, error) {
+	who, err := c.keys.get(ctx, accessKey)
+	if errors.Is(err, metadata.ErrNoSuchAccess) || err == nil && who.key.Expires != nil && !c.opts.Now().Before(*who.key.Expires) {
+		return identity{}, fmt.Errorf("%w: %q", sigv4.ErrUnknownAccessKey, accessKey)
 	}
 	if err != nil {
-		return identity{}, "", fmt.Errorf("look up access key: %w", err)
+		return identity{}, fmt.Errorf("look up access key: %w", err)
 	}
-	return identity{user: k.User, role: k.Role}, k.Secret, nil
+	return who, nil
+}
+
+// readIdentity looks up who has an access key.
+func readIdentity(ctx context.Context, keys KeyLookup, accessKey string) (identity, error) {
+	k, err := keys.Key(ctx, accessKey)
+	if err != nil {
+		return identity{}, err
+	}
+	caller, err := access.CallerOf(k.User, k.Role, k.Policy)
+	if err != nil {
+		return identity{}, err
+	}
+	return identity{Caller: *caller, key: k}, nil
 }
 
 // expectOwner checks x-amz-expected-bucket-owner, by which a client makes sure

@@ -58,7 +58,7 @@ func (c *call) subject() (*access.Bucket, error) {
 		if c.who.anonymous() {
 			return nil, errAccessDenied
 		}
-		return &access.Bucket{Name: c.bucket, Owner: c.who.user}, nil
+		return &access.Bucket{Name: c.bucket, Owner: c.who.User}, nil
 	}
 	return c.accessTo(c.bucket)
 }
@@ -84,10 +84,8 @@ func readAccess(ctx context.Context, catalog Catalog, bucket string) (*access.Bu
 
 // byRole says whether the caller may use every bucket.
 func (i identity) byRole() bool {
-	return i.role == metadata.RoleAdmin || i.role == metadata.RoleReadWrite || i.role == metadata.RoleReadOnly
+	return i.Role == metadata.RoleAdmin || i.Role == metadata.RoleReadWrite || i.Role == metadata.RoleReadOnly
 }
-
-func (i identity) caller() *access.Caller { return &access.Caller{User: i.user, Role: i.role} }
 
 // request is the question whether c.who may do an action to the bucket, or to a
 // version of an object in it.
@@ -114,7 +112,7 @@ func (c *call) permit(b *access.Bucket, r *access.Request) error {
 	if c.who.node {
 		return nil
 	}
-	verdict, err := b.Decide(c.who.caller(), r)
+	verdict, err := b.Decide(&c.who.Caller, r)
 	if err != nil {
 		return err
 	}
@@ -136,7 +134,7 @@ func (c *call) permit(b *access.Bucket, r *access.Request) error {
 		resource = iam.ObjectARN(b.Name, r.Key)
 	}
 	return refuse(errAccessDenied, "User: %s is not authorized to perform: %s on resource: %q with an explicit deny in %s",
-		c.who.user, r.Action, resource, by)
+		c.who.User, r.Action, resource, by)
 }
 
 // mayList says whether the caller may learn which keys the bucket has, that of

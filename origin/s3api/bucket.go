@@ -36,12 +36,12 @@ func (c *call) listBuckets() error {
 	}
 	prefix, region := c.query.Get("prefix"), c.query.Get("bucket-region")
 	d := newDocument("ListAllMyBucketsResult")
-	c.writeOwner(d, "Owner", c.who.user)
+	c.writeOwner(d, "Owner", c.who.User)
 	d.start("Buckets")
 	count, last, more := 0, "", false
 	owner := ""
-	if !c.who.byRole() {
-		owner = c.who.user
+	if !c.who.byRole() && !c.who.Limited() { // whom a policy allows to list sees all
+		owner = c.who.User
 	}
 	for b, err := range c.opts.Catalog.Buckets(c.r.Context(), owner) {
 		if err != nil {
@@ -85,7 +85,7 @@ func (c *call) createBucket() error {
 		return err
 	}
 	b := metadata.Bucket{
-		Name: c.bucket, Visibility: metadata.Private, Owner: c.who.user, Config: config, Created: c.opts.Now().UTC(),
+		Name: c.bucket, Visibility: metadata.Private, Owner: c.who.User, Config: config, Created: c.opts.Now().UTC(),
 	}
 	if err := c.readCreation(&b); err != nil {
 		return err
@@ -118,13 +118,13 @@ func (c *call) newBucketACL() (map[string]json.RawMessage, error) {
 	if ownership != "" && !slices.Contains(ownerships, ownership) {
 		return nil, badArgument("x-amz-object-ownership", asUTF8(ownership), "Invalid x-amz-object-ownership header: %s", asUTF8(ownership))
 	}
-	acl, err := c.aclOfHeaders(c.who.user, c.who.user, false)
+	acl, err := c.aclOfHeaders(c.who.User, c.who.User, false)
 	if err != nil {
 		return nil, err
 	}
 	config := map[string]json.RawMessage{}
 	if acl != nil {
-		if ownership == access.Enforced && givesAway(&access.Bucket{Owner: c.who.user, ACL: acl}) {
+		if ownership == access.Enforced && givesAway(&access.Bucket{Owner: c.who.User, ACL: acl}) {
 			return nil, errInvalidBucketACLWithOwnership
 		}
 		if config[access.ConfigACL], err = json.Marshal(acl); err != nil {
@@ -180,7 +180,7 @@ func namesIn(list string) (names []string) {
 
 func (c *call) bucketExists(err error) error {
 	b, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
-	if lookup == nil && b.Owner == c.who.user {
+	if lookup == nil && b.Owner == c.who.User {
 		return because(errBucketAlreadyOwnedByYou, err)
 	}
 	return because(errBucketAlreadyExists, err)

@@ -38,7 +38,7 @@ func (c *call) putBucketPolicy() error {
 	return c.configure(http.StatusNoContent, func(b *metadata.Bucket, a *access.Bucket) error {
 		if a.Block != nil && a.Block.BlockPolicy && policy.IsPublic() {
 			return refuse(errAccessDenied, "User: %s is not authorized to perform: s3:PutBucketPolicy on resource: %q because public policies are blocked by the BlockPublicPolicy block public access setting.",
-				c.who.user, iam.BucketARN(c.bucket))
+				c.who.User, iam.BucketARN(c.bucket))
 		}
 		b.Config[access.ConfigPolicy] = document
 		return nil
@@ -63,7 +63,7 @@ func (c *call) isUser(name string) (bool, error) {
 			return true, nil
 		}
 	}
-	return name == c.who.user, nil
+	return name == c.who.User, nil
 }
 
 func (c *call) deleteBucketPolicy() error {

@@ -164,7 +164,7 @@ func (c *call) cause(operation string) metadata.Cause {
 	if err != nil {
 		address = c.r.RemoteAddr
 	}
-	return metadata.Cause{Operation: operation, User: c.who.user, Address: address, Request: c.requestID}
+	return metadata.Cause{Operation: operation, User: c.who.User, Address: address, Request: c.requestID}
 }
 
 func (c *call) opName() string {

@@ -23,6 +23,7 @@ const (
 	errBucketNotEmpty                code = "BucketNotEmpty"
 	errEntityTooLarge                code = "EntityTooLarge"
 	errEntityTooSmall                code = "EntityTooSmall"
+	errExpiredToken                  code = "ExpiredToken"
 	errIllegalLocationConstraint     code = "IllegalLocationConstraintException"
 	errIncompleteBody                code = "IncompleteBody"
 	errInternalError                 code = "InternalError"
@@ -117,6 +118,7 @@ var codeTable = map[code]codeAbout{
 	errBucketNotEmpty:                {409, "The bucket you tried to delete is not empty."},
 	errEntityTooLarge:                {400, "Your proposed upload exceeds the maximum allowed object size."},
 	errEntityTooSmall:                {400, "Your proposed upload is smaller than the minimum allowed size"},
+	errExpiredToken:                  {400, "The provided token has expired."},
 	errIllegalLocationConstraint:     {400, "The specified location constraint is incompatible for the region specific endpoint this request was sent to."},
 	errIncompleteBody:                {400, "You did not provide the number of bytes specified by the Content-Length HTTP header"},
 	errInternalError:                 {500, "We encountered an internal error, please try again."},

@@ -35,7 +35,7 @@ func (c *call) conditions() iam.Context {
 	if c.auth != nil {
 		proof.Presigned, proof.Signed = c.auth.Presigned, c.auth.Time
 	}
-	k := access.Conditions(c.r, c.who.caller(), proof, now)
+	k := access.Conditions(c.r, &c.who.Caller, proof, now)
 	k.Set("aws:RequestedRegion", c.opts.Region)
 	for _, name := range []string{"prefix", "delimiter", "max-keys"} {
 		if c.query.Has(name) && c.key == "" {

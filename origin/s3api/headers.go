@@ -39,7 +39,7 @@ func (c *call) template() (metadata.Version, error) {
 		return metadata.Version{}, err
 	}
 	v := metadata.Version{
-		Bucket: c.bucket, Key: c.key, Owner: c.who.user,
+		Bucket: c.bucket, Key: c.key, Owner: c.who.User,
 		ContentType:        c.text("Content-Type"),
 		ContentEncoding:    withoutChunked(c.text("Content-Encoding")),
 		ContentDisposition: c.text("Content-Disposition"),

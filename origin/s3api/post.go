@@ -104,18 +104,13 @@ func (c *call) identifyForm(f *form) error {
 	if alg := f.fields["x-amz-algorithm"]; alg != "AWS4-HMAC-SHA256" {
 		return badArgument("X-Amz-Algorithm", asUTF8(alg), "Only AWS4-HMAC-SHA256 is supported")
 	}
-	if f.fields["x-amz-security-token"] != "" {
-		return errInvalidToken // there are no temporary credentials
-	}
 	var who identity
 	v := sigv4.Verifier{
 		Regions: c.opts.Regions(), Now: c.opts.Now,
 		Keys: func(ctx context.Context, s sigv4.Scope) (key []byte, err error) {
-			var secret string
-			if who, secret, err = c.secret(ctx, s.AccessKey); err != nil {
-				return nil, err
-			}
-			return sigv4.DeriveKey(secret, s.Date, s.Region, s.Service), nil
+			s.Token = f.fields["x-amz-security-token"]
+			who, key, err = c.signingKey(ctx, s)
+			return key, err
 		},
 	}
 	_, err := v.VerifyPolicy(c.r.Context(), f.fields["x-amz-credential"], f.fields["x-amz-date"], f.fields["policy"], f.fields["x-amz-signature"])

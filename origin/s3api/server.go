@@ -108,7 +108,7 @@ type KeyLookup interface {
 type Server struct {
 	opts       Options
 	routes     routes
-	keys       *recent[string, metadata.AccessKey]
+	keys       *recent[string, identity]
 	cors       *recent[string, *cors.Config]
 	lifecycles *recent[string, *lifecycle.Config]
 	buckets    *recent[string, metadata.Bucket]
@@ -134,7 +134,9 @@ func New(o Options) *Server {
 		o.Observe = func(ReadSample) {}
 	}
 	s := &Server{opts: o, routes: newRoutes(), metrics: newMetrics(o.Region, o.Registry)}
-	s.keys = newRecent(o.Now, o.Keys.Key)
+	s.keys = newRecent(o.Now, func(ctx context.Context, accessKey string) (identity, error) {
+		return readIdentity(ctx, o.Keys, accessKey)
+	})
 	s.cors = newRecent(o.Now, func(ctx context.Context, name string) (*cors.Config, error) {
 		return readCORS(ctx, o.Catalog, name)
 	})

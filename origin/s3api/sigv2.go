@@ -19,7 +19,7 @@ func (c *call) identifyV2(claim sigv2.Claim, malformed error) error {
 		return c.refusedV2(claim.AccessKey, malformed)
 	}
 	if c.r.Header.Get("X-Amz-Security-Token") != "" || c.query.Has("x-amz-security-token") {
-		return errInvalidToken
+		return errInvalidToken // temporary credentials sign with version 4
 	}
 	who, secret, err := c.secretV2(c.r.Context(), claim.AccessKey)
 	if err != nil {
@@ -47,14 +47,11 @@ func signedByV2(param string) bool {
 
 // secretV2 finds a secret key. Nodes sign with version 4 only.
 func (c *call) secretV2(ctx context.Context, accessKey string) (identity, string, error) {
-	who, secret, err := c.secret(ctx, accessKey)
-	if who.node {
-		err = sigv4.ErrUnknownAccessKey
-	}
+	who, err := c.owner(ctx, accessKey)
 	if errors.Is(err, sigv4.ErrUnknownAccessKey) {
 		return identity{}, "", because(errInvalidAccessKeyID, err).with("AWSAccessKeyId", asUTF8(accessKey))
 	}
-	return who, secret, err
+	return who, who.key.Secret, err
 }
 
 // identifyFormV2 verifies a form whose policy is signed by version 2.

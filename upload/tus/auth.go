@@ -40,6 +40,9 @@ func (h *Handler) identify(r *http.Request) (who relay.Caller, node bool, err er
 	if err != nil {
 		return relay.Caller{}, false, err
 	}
+	if len(key.Policy) > 0 {
+		return relay.Caller{}, false, refuse(http.StatusForbidden, "forbidden", "this access key has a policy, and with it may use S3 endpoints and edges only")
+	}
 	switch key.Role {
 	case metadata.RoleAdmin, metadata.RoleReadWrite:
 		return relay.Caller{User: key.User, Admin: key.Role == metadata.RoleAdmin}, false, nil
@@ -104,7 +107,7 @@ func (h *Handler) signed(r *http.Request) (key metadata.AccessKey, err error) {
 	case err != nil:
 		return metadata.AccessKey{}, err
 	case auth.SecurityToken != "":
-		return metadata.AccessKey{}, unauthorized("there are no temporary credentials here")
+		return metadata.AccessKey{}, unauthorized("temporary credentials are for S3 endpoints and edges; use an access key")
 	case auth.Presigned:
 		return metadata.AccessKey{}, unauthorized("a presigned URL is good for objects, not for tus; sign the request's header")
 	case auth.PayloadHash != sigv4.UnsignedPayload && auth.PayloadHash != sigv4.EmptyPayload:
