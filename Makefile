@@ -13,11 +13,14 @@ ARGS     ?=
 TRACES   ?=
 SECONDS  ?= 5
 ROUNDS   ?= 3
+ROWS     ?=
+DIR      ?=
+BENCH_ROWS ?= 10000000
 SUITES   ?= versitygw,minio-go
 ONLY     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help console console-test dev build test fuzz-parsers test-long race lint fuzz bench bench-hits bench-edge e2e cache-tests conformance clients clean
+.PHONY: help console console-test dev build test fuzz-parsers test-long race lint fuzz bench bench-hits bench-edge bench-s3 bench-list e2e cache-tests conformance clients clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +91,15 @@ bench-edge: ## an edge against nginx, Varnish, HAProxy and Traffic Server (SECON
 	@deploy/install.sh bench-edge
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/meridian ./cmd/meridian
 	@$(GO) run ./internal/edgebench -meridian bin/meridian -each $(SECONDS)s -rounds $(ROUNDS)
+
+bench-s3: ## Meridian on disk against MinIO and versitygw (SECONDS=5 each, ROUNDS=3, ROWS=names, DIR=on a disk)
+	@deploy/install.sh bench-s3
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/meridian ./cmd/meridian
+	@$(GO) run ./internal/s3bench -meridian bin/meridian -tools "$$(deploy/install.sh where-suites)" -each $(SECONDS)s -rounds $(ROUNDS) -rows '$(ROWS)' -dir '$(DIR)'
+
+bench-list: ## pages of a bucket of BENCH_ROWS objects (10000000 take minutes and 6 GB of disk), and of a hundredth
+	@deploy/install.sh dev
+	$(GO) test -run '^$$' -bench '^BenchmarkList$$' -timeout 2h ./metadata/postgres -bench-objects $(BENCH_ROWS)
 
 e2e: ## only the tests that start all of Meridian
 	@deploy/install.sh test

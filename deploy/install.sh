@@ -134,13 +134,11 @@ need_minio() {
 		die "MinIO could not be built; the tests of the stores need it"
 }
 
-# where_suites is where the programs of the S3 suites lie, outside of this clone.
+# where_suites is where other S3 servers and suites lie, outside of this clone.
 where_suites() { echo "${XDG_CACHE_HOME:-$HOME/.cache}/meridian"; }
 
-# need_suites builds the S3 suites that make conformance runs: versitygw, whose
-# suite is a command of it, and minio-go's functional tests, at the version of
-# minio-go that Meridian itself uses.
-need_suites() {
+# need_versitygw builds the S3 gateway whose suite is a command of it.
+need_versitygw() {
 	cache=$(where_suites)
 	mkdir -p "$cache"
 	version=v1.8.0
@@ -149,6 +147,12 @@ need_suites() {
 		(cd / && CGO_ENABLED=0 GOBIN="$cache" go install -trimpath "github.com/versity/versitygw/cmd/versitygw@$version") ||
 			die "versitygw could not be built; make conformance SUITES=minio-go does without it"
 	fi
+}
+
+# need_suites builds the S3 suites that make conformance runs: versitygw, and
+# minio-go's functional tests, at the version of minio-go that Meridian itself uses.
+need_suites() {
+	need_versitygw
 	module=$(go mod download -json github.com/minio/minio-go/v7 | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')
 	[ -n "$module" ] || die "minio-go could not be downloaded"
 	if [ "$(cat "$cache/minio-go-functional.of" 2>/dev/null)" != "$module" ]; then
@@ -210,6 +214,7 @@ case "${1:-}" in
 go) need_go ;;
 dev) need_go; need_postgres ;;
 bench-edge) need_go; need_postgres; need_peers ;;
+bench-s3) need_go; need_postgres; need_minio; need_versitygw ;;
 test) need_go; need_postgres; need_tools; need_minio; need_tus_client ;;
 lint)
 	need_go
@@ -225,5 +230,5 @@ client) need_client "${2:-}" ;;
 console) build_console ;;
 console-check) if node_parts; then cd console && npm run --silent check; fi ;;
 console-test) if node_parts; then cd console && npm run --silent check && npm run --silent test; fi ;;
-*) die "usage: deploy/install.sh go | dev | bench-edge | conformance | clients | client NAME | test | lint VERSION | console" ;;
+*) die "usage: deploy/install.sh go | dev | bench-edge | bench-s3 | conformance | clients | client NAME | test | lint VERSION | console" ;;
 esac

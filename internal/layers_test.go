@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"internal/devserver":   {},
 	"internal/conformance": {"internal/devserver"},
 	"internal/clients":     {"internal/devserver"},
+	"internal/s3bench":     {"internal/devserver", "internal/sigv4"},
 	"internal/sigv2":       {},
 
 	"metadata":                   {},

@@ -49,6 +49,9 @@ func (s *Server) S3() string     { return "http://" + s.addr(portS3) }
 func (s *Server) Edge() string   { return "http://" + s.addr(portEdge) }
 func (s *Server) S3Host() string { return s.addr(portS3) }
 
+// Pid is the process that started all others of the server.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
 // Dir is a directory for whatever goes with the server, removed with it.
 func (s *Server) Dir() string { return s.dir }
 

@@ -30,12 +30,38 @@ func benchStore(b *testing.B) *postgres.Store {
 	if _, err := s.CreateBucket(b.Context(), metadata.Bucket{Name: "bench", Region: "europe"}); err != nil {
 		b.Fatal(err)
 	}
-	fillBucket(b, c.URL, "bench", *benchObjects)
+	fillBucket(b, c.URL, "bench", *benchObjects, 200)
 	return s
 }
 
-// fillBucket writes n objects past the catalogue, which would take long.
-func fillBucket(t testing.TB, url, bucket string, n int) {
+// fillBucket writes n objects under so many prefixes past the catalogue and its
+// triggers, which would take long.
+func fillBucket(t testing.TB, url, bucket string, n, prefixes int) {
+	t.Helper()
+	execute(t, url, `
+		INSERT INTO object (bucket_id, seq, size, crc64, modified, is_null, key, version_id, etag, owner, content_type,
+		                    blob, regions, attrs)
+		SELECT b.id, i, i, i, now(), true,
+		       format('dir-%s/%s.jpg', lpad((i % $3::bigint)::text, length(($3 - 1)::text), '0'), lpad(i::text, 9, '0')),
+		       format('01ARZ3NDEKTSV4RR%s', lpad(i::text, 10, '0')), md5(i::text), 'ada', 'image/jpeg',
+		       format('%s/01ARZ3NDEKTSV4RR%s.jpg', b.name, lpad(i::text, 10, '0')), '{europe}',
+		       '{"sums": {"crc64nvme": "AAAAAAAAAAA="}, "sumtype": "FULL_OBJECT"}'
+		  FROM bucket b, generate_series(1, $2::bigint) i WHERE b.name = $1`, bucket, n, prefixes)
+	execute(t, url, `VACUUM ANALYZE object`)
+}
+
+// fillHistory gives one object in so many of a bucket a version before it.
+func fillHistory(t testing.TB, url, bucket string, every int) {
+	t.Helper()
+	execute(t, url, `
+		INSERT INTO object_history
+		SELECT v.bucket_id, -v.seq, v.size, v.crc64, v.modified, false, v.key, '01ARZ3NDEKTSV4RS' || right(v.version_id, 10),
+		       v.etag, v.owner, v.content_type, v.blob || '-before', v.regions, v.attrs
+		  FROM object v WHERE v.bucket_id = (SELECT id FROM bucket WHERE name = $1) AND v.seq % $2::bigint = 0 ORDER BY v.key`, bucket, every)
+	execute(t, url, `VACUUM ANALYZE object_history`)
+}
+
+func execute(t testing.TB, url, sql string, args ...any) {
 	t.Helper()
 	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, url)
@@ -43,41 +69,93 @@ func fillBucket(t testing.TB, url, bucket string, n int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	_, err = conn.Exec(ctx, `
-		INSERT INTO object (bucket_id, seq, size, crc64, modified, is_null, key, version_id, etag, owner, content_type,
-		                    blob, regions, attrs)
-		SELECT b.id, i, i, i, now(), true, format('dir-%s/%s.jpg', lpad((i % 200)::text, 3, '0'), lpad(i::text, 9, '0')),
-		       format('01ARZ3NDEKTSV4RR%s', lpad(i::text, 10, '0')), md5(i::text), 'ada', 'image/jpeg',
-		       format('%s/01ARZ3NDEKTSV4RR%s.jpg', b.name, lpad(i::text, 10, '0')), '{europe}',
-		       '{"sums": {"crc64nvme": "AAAAAAAAAAA="}, "sumtype": "FULL_OBJECT"}'
-		  FROM bucket b, generate_series(1, $2::bigint) i WHERE b.name = $1`, bucket, n)
-	if err != nil {
+	if _, err := conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(ctx, `VACUUM ANALYZE object`); err != nil {
+	if _, err := conn.Exec(ctx, sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// BenchmarkList asks for the same pages of a small and of a large bucket in one
+// database. What a page costs, in time, blocks and rows, may depend on what it
+// shows, not on how many objects there are. `make bench-list` runs it with 10
+// million.
 func BenchmarkList(b *testing.B) {
-	s := benchStore(b)
-	for name, q := range map[string]metadata.ListQuery{
-		"flat":      {Limit: 1000},
-		"middle":    {Limit: 1000, After: "dir-100/"},
-		"delimiter": {Limit: 1000, Delimiter: "/"},
-		"inside":    {Limit: 1000, Delimiter: "/", Prefix: "dir-100/"},
-		"versions":  {Limit: 1000, Versions: true},
-		"folded":    {Limit: 1000, Versions: true, Delimiter: "/"},
-	} {
-		q.Bucket = "bench"
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if _, err := s.List(b.Context(), q); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+	c := pgtest.Config(b)
+	c.MaxConns = 1 // whose statistics are flushed
+	s, err := postgres.Open(b.Context(), c)
+	if err != nil {
+		b.Fatal(err)
 	}
+	b.Cleanup(func() { _ = s.Close() })
+	conn := connect(b, c.URL)
+	for _, n := range []int{*benchObjects / 100, *benchObjects} {
+		bucket := fmt.Sprintf("bench-%d", n)
+		if _, err := s.CreateBucket(b.Context(), metadata.Bucket{Name: bucket, Region: "europe"}); err != nil {
+			b.Fatal(err)
+		}
+		prefixes := min(n, max(2000, n/1000))
+		fillBucket(b, c.URL, bucket, n, prefixes)
+		fillHistory(b, c.URL, bucket, 5)
+		dir := func(i int) string { return fmt.Sprintf("dir-%0*d/", len(fmt.Sprint(prefixes-1)), i) }
+		deep, inside := dir(prefixes*9/10), dir(prefixes/2)
+		for _, page := range []struct {
+			name string
+			q    metadata.ListQuery
+		}{
+			{"flat", metadata.ListQuery{}},
+			{"start-after", metadata.ListQuery{After: deep}},
+			{"prefix", metadata.ListQuery{Prefix: inside}},
+			{"delimiter", metadata.ListQuery{Delimiter: "/"}},
+			{"delimiter-start-after", metadata.ListQuery{Delimiter: "/", After: inside}},
+			{"one-prefix-hides-all", metadata.ListQuery{Delimiter: "-"}},
+			{"versions", metadata.ListQuery{Versions: true}},
+			{"versions-start-after", metadata.ListQuery{Versions: true, After: deep}},
+			{"versions-delimiter", metadata.ListQuery{Versions: true, Delimiter: "/"}},
+		} {
+			page.q.Bucket, page.q.Limit = bucket, 1000
+			b.Run(fmt.Sprintf("objects=%d/%s", n, page.name), func(b *testing.B) { benchPage(b, s, conn, page.q) })
+		}
+	}
+}
+
+// benchPage also tells what a page shows, and the blocks and rows that are read
+// for it.
+func benchPage(b *testing.B, s *postgres.Store, conn *pgx.Conn, q metadata.ListQuery) {
+	blocks, rows := blocksRead(b, s, conn), rowsRead(b, s, conn)
+	entries := 0
+	for b.Loop() {
+		page, err := s.List(b.Context(), q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries = len(page.Versions) + len(page.Prefixes)
+	}
+	if entries == 0 {
+		b.Fatal("the page is empty")
+	}
+	pages := float64(b.N)
+	b.ReportMetric(float64(entries), "entries/op")
+	b.ReportMetric(float64(blocksRead(b, s, conn)-blocks)/pages, "blocks/op")
+	b.ReportMetric(float64(rowsRead(b, s, conn)-rows)/pages, "rows/op")
+}
+
+// blocksRead is how many blocks of object and object_history and of their indexes
+// were looked at so far, in memory or not.
+func blocksRead(t testing.TB, s *postgres.Store, conn *pgx.Conn) (n int64) {
+	t.Helper()
+	if err := s.FlushStatistics(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := conn.QueryRow(t.Context(), `
+		SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)
+		         + coalesce(toast_blks_read + toast_blks_hit, 0)) FROM pg_statio_user_tables
+		 WHERE relname IN ('object', 'object_history')`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func BenchmarkLookup(b *testing.B) {

@@ -45,7 +45,7 @@ func open(t *testing.T, url string, change ...func(*postgres.Config)) *postgres.
 }
 
 // connect opens a connection beside all stores.
-func connect(t *testing.T, url string) *pgx.Conn {
+func connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {

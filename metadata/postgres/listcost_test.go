@@ -20,7 +20,7 @@ func TestPageCostsWhatItShows(t *testing.T) {
 	if _, err := s.CreateBucket(t.Context(), metadata.Bucket{Name: "large", Region: "europe"}); err != nil {
 		t.Fatal(err)
 	}
-	fillBucket(t, url, "large", 40_000) // 200 prefixes of 200 keys
+	fillBucket(t, url, "large", 40_000, 200)
 	conn := connect(t, url)
 	// The same queries with planner settings that betray a query that only
 	// works while the statistics are good.
@@ -54,7 +54,7 @@ func TestPageCostsWhatItShows(t *testing.T) {
 
 // rowsRead is how many rows of object and object_history were fetched so far, by
 // index or otherwise.
-func rowsRead(t *testing.T, s *postgres.Store, conn *pgx.Conn) int64 {
+func rowsRead(t testing.TB, s *postgres.Store, conn *pgx.Conn) int64 {
 	t.Helper()
 	if err := s.FlushStatistics(t.Context()); err != nil {
 		t.Fatal(err)
