@@ -12,6 +12,7 @@ package edge
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,6 +81,10 @@ type Config struct {
 	Timeouts fetch.Timeouts
 	// Dial connects to upstreams; a net.Dialer does where it is nil.
 	Dial fetch.DialFunc
+	// TLS says whose certificates are believed of upstreams that are https; the
+	// system's authorities are where it is nil. Origins of pull zones always are
+	// held to those.
+	TLS *tls.Config
 	// SlowClient is how long a client may take nothing of a body before it is
 	// cut; 30 s where zero.
 	SlowClient time.Duration
@@ -263,7 +268,7 @@ func New(cfg Config) (*Node, error) {
 	n.upstreams = balance.NewPool(cfg.Balance, cfg.Now)
 	n.upstreams.Set(staticUpstreams(cfg.Upstreams))
 	up := fetch.NewUpstream(fetch.Options{
-		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial,
+		Balancer: n.upstreams, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.Timeouts, Dial: cfg.Dial, TLS: cfg.TLS,
 		Limits: limits, Now: cfg.Now,
 	})
 	n.fetcher, n.closers = up, []func(){up.Close}

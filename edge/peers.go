@@ -43,7 +43,7 @@ var peerTimeouts = fetch.Timeouts{Dial: 250 * time.Millisecond, Header: time.Sec
 func newPeers(cfg *Config) *peers {
 	p := &peers{self: cfg.ID, pool: balance.NewPoolTripping(balance.ConsistentHash{}, cfg.Now, 1)}
 	p.up = fetch.NewUpstream(fetch.Options{
-		Balancer: p.pool, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.PeerTimeouts, Dial: cfg.Dial, Now: cfg.Now,
+		Balancer: p.pool, Secret: cfg.ClusterSecret, Node: cfg.ID, Timeouts: cfg.PeerTimeouts, Dial: cfg.Dial, TLS: cfg.TLS, Now: cfg.Now,
 	})
 	p.set(nil, cfg.Region)
 	return p

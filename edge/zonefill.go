@@ -49,8 +49,10 @@ type flights struct {
 }
 
 func newFlights(cfg *Config, limits *limit.Set) *flights {
+	hops := pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, limits, cfg.Now)
+	hops.Transport.TLSClientConfig = cfg.TLS
 	return &flights{
-		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, limits, cfg.Now), buffers: semaphore.NewWeighted(fillBuffers),
+		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: hops, buffers: semaphore.NewWeighted(fillBuffers),
 		running: map[string]*flight{}, shy: map[string]time.Time{},
 	}
 }

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -39,12 +40,13 @@ type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 
 // newTransport returns a transport for hops between nodes: many connections
 // kept to few hosts, direct, bytes as they are.
-func newTransport(t Timeouts, dial DialFunc) *http.Transport {
+func newTransport(t Timeouts, dial DialFunc, trust *tls.Config) *http.Transport {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second}).DialContext
 	}
 	return &http.Transport{
 		DialContext:            dial,
+		TLSClientConfig:        trust,
 		TLSHandshakeTimeout:    t.Dial,
 		ResponseHeaderTimeout:  t.Header,
 		MaxIdleConns:           512,

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +32,8 @@ type Options struct {
 	Secret   string // of the cluster
 	Node     string // ID of this node, for the other side's logs
 	Timeouts Timeouts
-	Dial     DialFunc // nil: a net.Dialer
+	Dial     DialFunc    // nil: a net.Dialer
+	TLS      *tls.Config // of https upstreams; nil: the default
 	// Limits bound the requests at once to each node, by ID; nil bounds nothing.
 	Limits *limit.Set
 	// Buffers bounds the bytes of bodies being read at once; 32 MiB where zero.
@@ -90,7 +92,7 @@ func NewUpstream(o Options) *Upstream {
 		budget:    newBudget(o.Now()),
 		latencies: newLatencies(),
 		client: &http.Client{
-			Transport:     newTransport(t, o.Dial),
+			Transport:     newTransport(t, o.Dial, o.TLS),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

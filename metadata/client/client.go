@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,9 @@ type Options struct {
 	Now    func() time.Time
 	// Dial connects; a net.Dialer does where it is nil.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS says whose certificates are believed where a URL is https; the system's
+	// authorities are where it is nil.
+	TLS *tls.Config
 }
 
 // Client is a connection to the metadata role. Its methods may run at once.
@@ -86,6 +90,7 @@ func New(o Options) (*Client, error) {
 	c.http = &http.Client{
 		Transport: &http.Transport{
 			DialContext:         o.Dial,
+			TLSClientConfig:     o.TLS,
 			TLSHandshakeTimeout: 3 * time.Second,
 			MaxIdleConnsPerHost: 4,
 			IdleConnTimeout:     time.Minute,
