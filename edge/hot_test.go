@@ -577,11 +577,11 @@ func TestHotPathOverTLS(t *testing.T) {
 	t.Parallel()
 	_, n := hotWorld(t)
 	cert, key := newCertificate(t)
-	config, err := httpserve.Certificates(slog.New(slog.DiscardHandler), cert, key)
+	certificates, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := serveNode(t, n.node, true, func(o *httpserve.Options) { o.TLS = config })
+	f := serveNode(t, n.node, true, func(o *httpserve.Options) { o.TLS = certificates.Config() })
 	for _, h2 := range []bool{false, true} {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2, DisableCompression: true}
 		c := &http.Client{Transport: tr}

@@ -52,12 +52,12 @@ func TestAHotAnswerFetchesWhatTheCacheHasLost(t *testing.T) {
 	}, w.origin.url)
 	wantBody(t, "cold", n.get("/media/film.mp4"), 200, "miss", film)
 	cert, key := newCertificate(t)
-	config, err := httpserve.Certificates(slog.New(slog.DiscardHandler), cert, key)
+	certificates, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	plain := serveNode(t, n.node, true, nil)
-	secure := serveNode(t, n.node, true, func(o *httpserve.Options) { o.TLS = config })
+	secure := serveNode(t, n.node, true, func(o *httpserve.Options) { o.TLS = certificates.Config() })
 	asked := 0
 	for _, f := range []*front{plain, secure} {
 		c := f.dial()

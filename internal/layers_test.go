@@ -100,6 +100,7 @@ var confined = map[string][]string{
 	"github.com/dgraph-io/ristretto/v2": {"edge/cache/memory", "internal/hitbench"},
 	"github.com/minio/minio-go/v7":      {"origin/blob/minio", "internal/conformance", "internal/clients"},
 	"github.com/aws/aws-sdk-go-v2":      {"origin/blob/aws", "upload/presign", "internal/clients"},
+	"github.com/quic-go/quic-go":        {"internal/httpserve"},
 	"github.com/tus/tusd/v2":            {"upload/tus"},
 	"go.yaml.in/yaml/v3":                {"cmd/meridian"},
 }

@@ -19,10 +19,12 @@ type apiOptions struct {
 	accessKey       string
 	secretKey       string
 	credentialsFile string
+	trust           trustOptions
 }
 
 func (o *apiOptions) declare(s *settings) {
 	s.flags.StringVar(&o.url, "api", "http://127.0.0.1:9000", "`URL` of the metadata role")
+	o.trust.declare(s)
 	o.declareKey(s)
 }
 
@@ -64,6 +66,10 @@ func (o *apiOptions) call(ctx context.Context, method, path string, in, out any)
 	if err != nil {
 		return err
 	}
+	client, err := o.trust.client()
+	if err != nil {
+		return err
+	}
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
@@ -82,7 +88,7 @@ func (o *apiOptions) call(ctx context.Context, method, path string, in, out any)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("cannot reach the metadata role (is it running? --api names another): %w", err)
 	}

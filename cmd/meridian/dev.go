@@ -247,7 +247,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 	next := func() { behind, stage = append(behind, stage...), nil }
 
 	err = add(newMetadata(metadataConfig{
-		listener: listeners[0], clusterSecret: dir.clusterSecret, region: o.regions[0], regions: o.regions,
+		sockets: sockets{listener: listeners[0]}, clusterSecret: dir.clusterSecret, region: o.regions[0], regions: o.regions,
 		distances: o.rtt(), store: store, dial: o.dialer(o.regions[0]), log: o.log, to: log, rules: o.rules, hooks: o.hooks,
 	}))
 	for i, region := range o.regions {
@@ -255,7 +255,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 			break // what keeps one store from opening keeps them all
 		}
 		err = add(newOrigin(ctx, originConfig{
-			listener: listeners[1+i], region: region, regions: o.regions, data: filepath.Join(dir.path, "origin", region),
+			sockets: sockets{listener: listeners[1+i]}, region: region, regions: o.regions, data: filepath.Join(dir.path, "origin", region),
 			blobs: o.stores[i], domains: devDomains, clusterSecret: dir.clusterSecret, store: store, dial: o.dialer(region), log: o.log, to: log, rules: o.rules,
 			crypt: keys,
 		}))
@@ -268,7 +268,7 @@ func (o *devOptions) roles(ctx context.Context, p process, dir *devDirectory, li
 		next()
 		for i, region := range o.regions {
 			err = errors.Join(err, add(newEdge(edgeConfig{
-				listener: listeners[tier.port+i], region: region, tier: tier.name, id: tier.name + "-" + region,
+				sockets: sockets{listener: listeners[tier.port+i]}, region: region, tier: tier.name, id: tier.name + "-" + region,
 				clusterSecret: dir.clusterSecret, metadata: []string{reachable(listeners[0].Addr())}, memory: tier.memory, prefetch: o.prefetch.config(),
 				dial: o.dialer(region), log: o.log, to: log, stderr: p.stderr,
 			})))

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"meridian/edge"
@@ -29,7 +28,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		tier      = s.flags.String("tier", metadata.TierEdge, "edge (clients ask it) or regional (edges ask it)")
 		address   = s.flags.String("listen", ":9021", "`address` to serve on")
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
-		publicURL = s.flags.String("public-url", "", "`URL` under which clients reach it (default: --url)")
+		publicURL = s.flags.String("public-url", "", "`URL` under which clients reach it (default: --url, else the address of HTTPS, if there is one)")
 		id        = s.flags.String("node-id", "", "`name` of this node, unique and kept over restarts (default: tier, region, host and port)")
 		hot       = s.flags.String("hot-path", "on", "`on` or off: answer plain hits ahead of net/http")
 		memory    = size(256 << 20)
@@ -52,9 +51,10 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 	s.list(&upstreams, "upstream", "`URLs` to ask on a miss instead of the nodes that the metadata role names")
 	cluster.declare(s)
 	secure.declare(s)
+	secure.declareHTTP3(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check(), ahead.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check(), ahead.check(), secure.check()); err != nil {
 			return err
 		}
 		switch {
@@ -70,6 +70,8 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 			return usagef("--upstream-limit and --upstream-queue are not negative")
 		case *coop && *tier != metadata.TierEdge:
 			return usagef("--cooperative is for edges: regional caches ask origins only")
+		case secure.http3 && *tier != metadata.TierEdge:
+			return usagef("--http3 is for edges: nodes ask regional caches by HTTP/1.1")
 		}
 		var chosen balance.Policy // nil: that of the tier
 		if *policy != "" {
@@ -82,24 +84,24 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 		if err != nil {
 			return err
 		}
-		tls, err := secure.config(to)
+		trust, err := cluster.trust.config()
 		if err != nil {
 			return err
 		}
-		listener, err := listen(ctx, *address)
+		on, err := secure.open(ctx, *address, to)
 		if err != nil {
 			return err
 		}
 		setMemoryLimit(int64(memory) + onDisk.memory())
 		svc, err := newEdge(edgeConfig{
-			listener: listener, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
+			sockets: on, trust: trust, region: *region, tier: *tier, id: *id, url: *url, publicURL: *publicURL,
 			clusterSecret: cluster.secret, metadata: api, upstreams: upstreams, memory: memory, disk: onDisk,
 			balance: chosen, cooperative: *coop, prefetch: ahead.config(), limits: limitsOf(*perNode, *queue),
 			dial: (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext, log: log, to: to,
-			tls: tls, cold: *hot == "off", stderr: p.stderr,
+			cold: *hot == "off", stderr: p.stderr,
 		})
 		if err != nil {
-			return errors.Join(err, listener.Close())
+			return errors.Join(err, on.Close())
 		}
 		return serve(ctx, p, svc)
 	}
@@ -119,10 +121,11 @@ func limitsOf(limited, queue int) limit.Config {
 
 // edgeConfig is what puts a cache node together.
 type edgeConfig struct {
-	listener       net.Listener
+	sockets
+	trust          *tls.Config // of hops to https URLs; nil: the system's
 	region, tier   string
 	id             string // default: from tier, region, host and port
-	url, publicURL string // default: the listener's
+	url, publicURL string // default: the sockets'
 	clusterSecret  string
 	metadata       []string
 	upstreams      []string
@@ -135,19 +138,14 @@ type edgeConfig struct {
 	dial           wan.DialFunc
 	log            logOptions
 	to             *slog.Logger
-	tls            *tls.Config // nil: plain HTTP
-	cold           bool        // without the hot path
-	stderr         io.Writer   // to which access lines go
+	cold           bool      // without the hot path
+	stderr         io.Writer // to which access lines go
 }
 
 // newEdge puts together a cache node of either tier.
 func newEdge(c edgeConfig) (service, error) {
-	scheme := "http"
-	if c.tls != nil {
-		scheme = "https"
-	}
-	c.url = cmp.Or(c.url, scheme+strings.TrimPrefix(reachable(c.listener.Addr()), "http"))
-	c.publicURL = cmp.Or(c.publicURL, c.url)
+	c.publicURL = cmp.Or(c.publicURL, c.url, c.tlsURL(), c.sockets.url())
+	c.url = cmp.Or(c.url, c.sockets.url())
 	if c.id == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -161,7 +159,7 @@ func newEdge(c edgeConfig) (service, error) {
 	}
 	log := c.to.With("region", c.region, "tier", c.tier, "node", c.id)
 	reg := newRegistry()
-	control, err := client.New(client.Options{URLs: c.metadata, Secret: c.clusterSecret, Node: c.id, Dial: c.dial})
+	control, err := client.New(client.Options{URLs: c.metadata, Secret: c.clusterSecret, Node: c.id, Dial: c.dial, TLS: c.trust})
 	if err != nil {
 		return service{}, err
 	}
@@ -171,7 +169,7 @@ func newEdge(c edgeConfig) (service, error) {
 	}
 	node, err := edge.New(edge.Config{
 		ID: c.id, Boot: newBoot(), Tier: c.tier, Region: c.region, URL: c.url, PublicURL: c.publicURL, Version: version,
-		Control: control, Follower: control, Purges: control, Cache: store, Media: media, Upstreams: c.upstreams, Dial: c.dial,
+		Control: control, Follower: control, Purges: control, Cache: store, Media: media, Upstreams: c.upstreams, Dial: c.dial, TLS: c.trust,
 		Balance: c.balance, Cooperative: c.cooperative, Prefetch: c.prefetch, Limits: c.limits,
 		ClusterSecret: c.clusterSecret, Log: log, Registry: reg,
 	})
@@ -187,14 +185,13 @@ func newEdge(c edgeConfig) (service, error) {
 	serving := httpserve.Options{
 		Name:    c.id,
 		Handler: httpserve.Access(access, c.log.access, httpserve.Ops(reg, node.Ready, node)),
-		Log:     log,
-		TLS:     c.tls,
+		Log:     log, Registry: reg,
 	}
 	if !c.cold && c.tier == metadata.TierEdge {
 		serving.Hot = node.Hot()
 		serving.HotLines = c.log.lines(lines, slog.String("region", c.region), slog.String("tier", c.tier), slog.String("node", c.id))
 	}
-	server := httpserve.New(c.listener, serving)
+	server := c.sockets.serve(serving, c.publicURL)
 	return service{
 		log:   log,
 		url:   c.publicURL,
@@ -204,6 +201,7 @@ func newEdge(c edgeConfig) (service, error) {
 			closer("cache of "+c.id, store),
 			{"node " + c.id, node.Run},
 			{server.Name(), server.Run},
+			{"certificates of " + c.id, c.reload},
 			// Stopped first: whoever asks for an edge is sent elsewhere, and then
 			// the server drains.
 			{"leave of " + c.id, func(ctx context.Context) error {

@@ -13,8 +13,14 @@ import (
 // healthCommand serves as the health check of a container, which has no curl.
 func healthCommand(s *settings, p process) func(context.Context, []string) error {
 	target := s.flags.String("url", "http://127.0.0.1:9000", "`URL` of the role")
+	var trust trustOptions
+	trust.declare(s)
 	return func(ctx context.Context, args []string) error {
 		if err := noArguments(args); err != nil {
+			return err
+		}
+		client, err := trust.client()
+		if err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -23,7 +29,7 @@ func healthCommand(s *settings, p process) func(context.Context, []string) error
 		if err != nil {
 			return usagef("--url: %v", err)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -27,6 +28,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		region    = s.flags.String("region", "", "`region` where this process runs")
 		address   = s.flags.String("listen", ":9000", "`address` of the API")
 		publicURL = s.flags.String("public-url", "", "`URL` under which browsers reach it")
+		secure    tlsOptions
 		cluster   clusterOptions
 		database  databaseOptions
 		root      rootOptions
@@ -44,6 +46,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	s.list(&distances, "region-distance", "round-trip `time` between regions, as us-west/europe=140ms, by which fall-backs are ordered")
 	s.list(&proxies, "trusted-proxy", "`networks` whose X-Forwarded-For is believed")
 	cluster.declare(s)
+	secure.declare(s)
 	database.declare(s)
 	root.declare(s)
 	log.declare(s, true)
@@ -51,7 +54,7 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	hooks.declare(s)
 	hooks.declareLocal(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check(), rules.check(), hooks.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), root.read(*rootFile), root.check(), rules.check(), hooks.check(), secure.check()); err != nil {
 			return err
 		}
 		if *region == "" {
@@ -73,12 +76,16 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 		if err != nil {
 			return err
 		}
+		trust, err := cluster.trust.config()
+		if err != nil {
+			return err
+		}
 		store, err := database.open(ctx, p, *region, to)
 		if err != nil {
 			return err
 		}
-		svc, err := startMetadata(ctx, root.credentials, *address, metadataConfig{
-			region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clients: clients, distances: far, clusterSecret: cluster.secret, store: store,
+		svc, err := startMetadata(ctx, root.credentials, *address, secure, metadataConfig{
+			trust: trust, region: *region, regions: regions, publicURL: *publicURL, trusted: trusted, clients: clients, distances: far, clusterSecret: cluster.secret, store: store,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules, hooks: hooks,
 		})
 		if err != nil {
@@ -89,17 +96,21 @@ func metadataCommand(s *settings, p process) func(context.Context, []string) err
 	}
 }
 
-func startMetadata(ctx context.Context, root credentials, address string, c metadataConfig) (service, error) {
+func startMetadata(ctx context.Context, root credentials, address string, secure tlsOptions, c metadataConfig) (service, error) {
 	if root.accessKey != "" {
 		if err := putRoot(ctx, c.store, root); err != nil {
 			return service{}, err
 		}
 	}
 	var err error
-	if c.listener, err = listen(ctx, address); err != nil {
+	if c.sockets, err = secure.open(ctx, address, c.to); err != nil {
 		return service{}, err
 	}
-	return newMetadata(c)
+	svc, err := newMetadata(c)
+	if err != nil {
+		return service{}, errors.Join(err, c.sockets.Close())
+	}
+	return svc, nil
 }
 
 func prefixes(texts []string) (all []netip.Prefix, err error) {
@@ -150,7 +161,8 @@ func parseDistances(texts []string) (metadata.Distances, error) {
 
 // metadataConfig is what puts a metadata role together.
 type metadataConfig struct {
-	listener      net.Listener
+	sockets
+	trust         *tls.Config // of hops to https URLs; nil: the system's
 	region        string
 	regions       []string // known beforehand
 	publicURL     string
@@ -190,16 +202,16 @@ func newMetadata(c metadataConfig) (service, error) {
 	handler, err := api.New(api.Options{
 		Store: c.store, ClusterSecret: c.clusterSecret, Region: c.region, Regions: c.regions, PublicURL: c.publicURL,
 		TrustedProxies: c.trusted, ClientRegions: c.clients, Distances: c.distances, Console: page,
-		Tus:      newRelay(c.store, nodes, c.region, c.publicURL, "metadata-"+c.region, c.clusterSecret, c.dial, log),
+		Tus:      newRelay(c.store, nodes, c.region, c.publicURL, "metadata-"+c.region, c.clusterSecret, c.dial, c.trust, log),
 		Webhooks: receivers, Ready: ready, Log: log, Registry: reg, Version: version,
-		Origins: &http.Client{Timeout: originTimeout, Transport: &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
+		Origins: &http.Client{Timeout: originTimeout, Transport: &http.Transport{DialContext: c.dial, TLSClientConfig: c.trust, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
 	})
 	if err != nil {
 		return service{}, err
 	}
 	bytes := media.NewHTTPOpener(media.HTTPOptions{
 		Secret: c.clusterSecret, Region: c.region, Nodes: nodes.all,
-		Client: &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
+		Client: &http.Client{Transport: &http.Transport{DialContext: c.dial, TLSClientConfig: c.trust, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}},
 	})
 	worker := media.New(media.Options{Store: c.store, Opener: bytes, Shelf: bytes, Region: c.region, Log: log})
 	expiry := expire.New(expire.Options{
@@ -208,12 +220,12 @@ func newMetadata(c metadataConfig) (service, error) {
 	teller := webhook.New(webhook.Options{
 		Store: c.store, Holder: newBoot(), Client: receivers, Log: log, Registry: reg, Patience: c.hooks.patience,
 	})
-	server := httpserve.New(c.listener, httpserve.Options{
+	server := c.sockets.serve(httpserve.Options{
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
-	})
+	}, c.publicURL)
 	return service{
 		log:    log,
-		url:    cmp.Or(c.publicURL, reachable(c.listener.Addr())),
+		url:    cmp.Or(c.publicURL, c.tlsURL(), c.sockets.url()),
 		ready:  ready,
 		settle: nodes.refresh,
 		units: []unit{
@@ -224,6 +236,7 @@ func newMetadata(c metadataConfig) (service, error) {
 			{"webhooks", teller.Run},
 			{"API", handler.Run},
 			{server.Name(), server.Run},
+			{"certificates of the API", c.reload},
 		},
 	}, nil
 }

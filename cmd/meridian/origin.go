@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,10 +38,11 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		region    = s.flags.String("region", "", "`region` of this origin")
 		address   = s.flags.String("listen", ":9001", "`address` of the S3 endpoint")
 		url       = s.flags.String("url", "", "`URL` under which other nodes reach it (default: the address)")
-		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url)")
+		publicURL = s.flags.String("public-url", "", "`URL` under which S3 tools reach it (default: --url, else the address of HTTPS, if there is one)")
 		data      = s.flags.String("data", localDataDir, "`directory` of the blobs of --store disk")
 		expiry    = s.flags.Duration("upload-expiry", tus.DefaultExpiry, "how long a resumable upload is kept after its last byte")
 		abandoned = s.flags.Duration("abandoned-uploads", defaultAbandoned, "`age` at which a multipart upload that nobody completed is aborted")
+		secure    tlsOptions
 		blobs     storeOptions
 		cluster   clusterOptions
 		database  databaseOptions
@@ -56,11 +58,12 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 	blobs.declare(s)
 	encrypt.declare(s)
 	cluster.declare(s)
+	secure.declare(s)
 	database.declare(s)
 	log.declare(s, true)
 	rules.declareDay(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), blobs.check(), cluster.check(), rules.check()); err != nil {
+		if err := errors.Join(noArguments(args), blobs.check(), cluster.check(), rules.check(), secure.check()); err != nil {
 			return err
 		}
 		if *region == "" {
@@ -83,21 +86,25 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if err != nil {
 			return err
 		}
+		trust, err := cluster.trust.config()
+		if err != nil {
+			return err
+		}
 		store, err := database.open(ctx, p, *region, to)
 		if err != nil {
 			return err
 		}
-		listener, err := listen(ctx, *address)
+		on, err := secure.open(ctx, *address, to)
 		if err != nil {
 			return errors.Join(err, store.Close())
 		}
 		svc, err := newOrigin(ctx, originConfig{
-			listener: listener, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry, abandoned: *abandoned,
+			sockets: on, trust: trust, region: *region, regions: regions, url: *url, publicURL: *publicURL, data: filepath.Join(*data, "origin", *region), blobs: blobs, uploadExpiry: *expiry, abandoned: *abandoned,
 			domains: domains, clusterSecret: cluster.secret, store: store, copies: *copies, crypt: keys,
 			dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, log: log, to: to, rules: rules,
 		})
 		if err != nil {
-			return errors.Join(err, store.Close())
+			return errors.Join(err, on.Close(), store.Close())
 		}
 		svc.units = append([]unit{closer("catalogue", store)}, svc.units...)
 		return serve(ctx, p, svc)
@@ -106,10 +113,11 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 
 // originConfig is what puts an origin together.
 type originConfig struct {
-	listener       net.Listener
+	sockets
+	trust          *tls.Config // of hops to https URLs; nil: the system's
 	region         string
 	regions        []string // of the cluster, known beforehand
-	url, publicURL string   // default: the listener's
+	url, publicURL string   // default: the sockets'
 	data           string   // of a store on disk
 	blobs          storeOptions
 	uploadExpiry   time.Duration // of tus
@@ -135,9 +143,9 @@ const catalogueSilence = 5 * time.Second
 
 // newOrigin puts together the S3 endpoint of a region over its blob store.
 func newOrigin(ctx context.Context, c originConfig) (service, error) {
-	c.url = cmp.Or(c.url, reachable(c.listener.Addr()))
 	explicitURL := c.publicURL
-	c.publicURL = cmp.Or(c.publicURL, c.url)
+	c.publicURL = cmp.Or(c.publicURL, c.url, c.tlsURL(), c.sockets.url())
+	c.url = cmp.Or(c.url, c.sockets.url())
 	id := metadata.TierOrigin + "-" + c.region
 	log := c.to.With("region", c.region, "tier", metadata.TierOrigin, "node", id)
 	reg := newRegistry()
@@ -150,7 +158,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	regions := append([]string{c.region}, c.regions...)
 	peers := peer.New(peer.Options{
 		Endpoints: nodes.origins, Secret: c.clusterSecret, Node: id, Log: log,
-		Transport: &http.Transport{DialContext: c.dial, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
+		Transport: &http.Transport{DialContext: c.dial, TLSClientConfig: c.trust, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
 	})
 	distances := peer.NewDistances(peers, func() []string {
 		return slices.DeleteFunc(nodes.regions(nil), func(r string) bool { return r == c.region })
@@ -171,7 +179,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 	resumable, err := tus.New(tus.Options{
 		Uploads: uploads, Catalog: c.store, Keys: c.store, ClusterSecret: c.clusterSecret,
 		Region: c.region, Regions: func() []string { return nodes.regions(regions) },
-		Relay:     newRelay(c.store, nodes, c.region, explicitURL, id, c.clusterSecret, c.dial, log),
+		Relay:     newRelay(c.store, nodes, c.region, explicitURL, id, c.clusterSecret, c.dial, c.trust, log),
 		PublicURL: explicitURL, Node: id, Boot: boot, Dir: filepath.Join(c.data, "tus"), Expiry: c.uploadExpiry, Log: log,
 	})
 	if err != nil {
@@ -203,11 +211,11 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 		}
 		return nil
 	}
-	server := httpserve.New(c.listener, httpserve.Options{
+	server := c.sockets.serve(httpserve.Options{
 		Name:    "origin of " + c.region,
 		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, ready, withTus(resumable, api, c.domains))),
 		Log:     log,
-	})
+	}, c.publicURL)
 	sweeper := sweep.New(sweep.Options{
 		Region: c.region, Store: blobs, Catalog: c.store, Log: log,
 		Expire: func(ctx context.Context) (int, error) {
@@ -247,6 +255,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 				return err
 			}},
 			{server.Name(), server.Run},
+			{"certificates of " + id, c.reload},
 			{"tus of " + c.region, resumable.Run}, // ends first: see there
 		},
 	}, nil
@@ -265,11 +274,11 @@ func withTus(resumable, s3 http.Handler, domains []string) http.Handler {
 }
 
 // newRelay reaches the tus endpoints of all regions.
-func newRelay(store *postgres.Store, nodes *topology, region, publicURL, node, secret string, dial wan.DialFunc, log *slog.Logger) *relay.Relay {
+func newRelay(store *postgres.Store, nodes *topology, region, publicURL, node, secret string, dial wan.DialFunc, trust *tls.Config, log *slog.Logger) *relay.Relay {
 	return relay.New(relay.Options{
 		Catalog: store, Nodes: nodes.all, Region: region, PublicURL: publicURL, Secret: secret, Node: node, Log: log,
 		Transport: &http.Transport{
-			DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, ExpectContinueTimeout: time.Second,
+			DialContext: dial, TLSClientConfig: trust, DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, ExpectContinueTimeout: time.Second,
 		},
 	})
 }

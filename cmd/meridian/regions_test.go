@@ -27,6 +27,7 @@ import (
 	"meridian/metadata/postgres"
 	"meridian/metadata/postgres/pgtest"
 	"meridian/origin/blob/miniotest"
+	"meridian/origin/crypt"
 )
 
 // cluster is one of roles that run apart, each to be stopped alone, over one
@@ -110,9 +111,9 @@ func (c *cluster) startOrigin(region string) {
 	}
 	store := c.catalogue(region)
 	svc, err := newOrigin(c.t.Context(), originConfig{
-		listener: c.listen(address), region: region, data: filepath.Join(c.t.TempDir(), region), blobs: storeOptions{
+		sockets: sockets{listener: c.listen(address)}, region: region, data: filepath.Join(c.t.TempDir(), region), blobs: storeOptions{
 			kind: storeMinio, endpoint: c.buckets[region].URL, accessKey: miniotest.AccessKey, secretKey: miniotest.SecretKey,
-		}, uploadExpiry: time.Hour, clusterSecret: clusterSecret, store: store,
+		}, uploadExpiry: time.Hour, clusterSecret: clusterSecret, store: store, crypt: &crypt.Keys{},
 		dial: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, to: c.log(),
 	})
 	svc.units = append([]unit{closer("catalogue", store)}, svc.units...)
@@ -133,7 +134,7 @@ func startCluster(t *testing.T) *cluster {
 	}
 	dial := (&net.Dialer{Timeout: 3 * time.Second}).DialContext
 	svc, err := newMetadata(metadataConfig{
-		listener: c.listen("127.0.0.1:0"), clusterSecret: clusterSecret, region: devRegions[0], regions: devRegions[:],
+		sockets: sockets{listener: c.listen("127.0.0.1:0")}, clusterSecret: clusterSecret, region: devRegions[0], regions: devRegions[:],
 		store: store, dial: dial, to: c.log(),
 	})
 	svc.units = append([]unit{closer("catalogue", store)}, svc.units...)
@@ -145,7 +146,7 @@ func startCluster(t *testing.T) *cluster {
 	for _, region := range devRegions {
 		for _, tier := range []string{metadata.TierRegional, metadata.TierEdge} {
 			c.edges[region] = c.serve(newEdge(edgeConfig{
-				listener: c.listen("127.0.0.1:0"), region: region, tier: tier, id: tier + "-" + region, clusterSecret: clusterSecret,
+				sockets: sockets{listener: c.listen("127.0.0.1:0")}, region: region, tier: tier, id: tier + "-" + region, clusterSecret: clusterSecret,
 				metadata: []string{c.apiURL}, memory: 32 << 20, dial: dial, log: logOptions{format: "text"}, to: c.log(),
 			}))
 		}

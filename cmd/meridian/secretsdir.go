@@ -62,7 +62,7 @@ func (g givenSecrets) check() error {
 		return err
 	}
 	if g.cluster != "" {
-		if err := (&clusterOptions{g.cluster}).check(); err != nil {
+		if err := (&clusterOptions{secret: g.cluster}).check(); err != nil {
 			return err
 		}
 	}

@@ -82,10 +82,12 @@ func waitReady(ctx context.Context, ready func() error) error {
 // clusterOptions are what every process of a cluster shares.
 type clusterOptions struct {
 	secret string
+	trust  trustOptions
 }
 
 func (o *clusterOptions) declare(s *settings) {
 	s.secret(&o.secret, "cluster-secret", "`secret` by which the cluster's processes know each other")
+	o.trust.declare(s)
 }
 
 func (o *clusterOptions) check() error {

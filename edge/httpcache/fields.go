@@ -56,9 +56,10 @@ func (fs Fields) Header() http.Header {
 }
 
 // hopByHop are the fields that concern one connection only: those of RFC 9110,
-// section 7.6.1, and what is like them.
+// section 7.6.1, and what is like them: where else an origin answers (Alt-Svc) is
+// nothing that our clients could go by.
 var hopByHop = [...]string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization", "Proxy-Connection",
+	"Alt-Svc", "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization", "Proxy-Connection",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 

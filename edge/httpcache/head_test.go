@@ -99,7 +99,7 @@ func TestStoredFields(t *testing.T) {
 	t.Parallel()
 	got := StoredFields(header(
 		"Content-Type: a/b", "Connection: close, X-Hop", "X-Hop: 1", "Keep-Alive: 5", "Transfer-Encoding: chunked", "Trailer: X",
-		"Upgrade: h2c", "Te: trailers", "Proxy-Authenticate: x", "Age: 5", "Content-Length: 3", "Server: s",
+		"Upgrade: h2c", "Te: trailers", "Proxy-Authenticate: x", `Alt-Svc: h3=":443"`, "Age: 5", "Content-Length: 3", "Server: s",
 		`Cache-Control: max-age=5, no-cache="X-User", private="set-cookie"`, "X-User: u", "Set-Cookie: a=b", "Via: a", "Via: b",
 	), "Server")
 	want := Fields{

@@ -288,7 +288,11 @@ func (c *conn) answer() (bool, error) {
 		return false, nil
 	}
 	last := c.loop.draining.Load()
-	c.ans.endHead(last)
+	fields := ""
+	if c.held != nil {
+		fields = c.loop.opts.SecureFields
+	}
+	c.ans.endHead(fields, last)
 	err := c.send(&c.ans)
 	c.line = c.loop.done(c.line[:0], &c.req, &c.ans)
 	c.loop.write(c.line)

@@ -122,8 +122,9 @@ func (a *Answer) reset() {
 	*a = Answer{Head: a.Head[:0], body: a.body}
 }
 
-// endHead ends the head.
-func (a *Answer) endHead(last bool) {
+// endHead ends the head, after the given fields.
+func (a *Answer) endHead(fields string, last bool) {
+	a.Head = append(a.Head, fields...)
 	if last {
 		a.Head = append(a.Head, "Connection: close\r\n"...)
 	}
@@ -145,6 +146,9 @@ type Options struct {
 	// SlowClient is how long a client may take none of the next 64 KiB of an
 	// answer before it is cut.
 	SlowClient time.Duration
+	// SecureFields are added to the head of every answer over TLS, each with its
+	// line end.
+	SecureFields string
 }
 
 // Loop is what the connections of one server have in common.

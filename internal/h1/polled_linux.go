@@ -153,7 +153,7 @@ func (p *poller) answer(c *polled, raw []byte) verdict {
 		return declined
 	}
 	last := p.loop.draining.Load()
-	a.endHead(last)
+	a.endHead("", last)
 	size := int64(len(a.Head))
 	a.gather(copied)
 	n, errno := p.writePieces(c.fd, a.Head, a)

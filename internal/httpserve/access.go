@@ -74,6 +74,7 @@ func logRequest(log *slog.Logger, r *http.Request, rec *recorder, id string, sta
 	log.LogAttrs(r.Context(), level, "request",
 		slog.String("request_id", id),
 		slog.String("method", r.Method),
+		slog.String("proto", r.Proto),
 		slog.String("host", r.Host),
 		slog.String("path", r.URL.EscapedPath()),
 		slog.Int("status", status),

@@ -51,14 +51,15 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-		if _, err := httpserve.Certificates(slog.New(slog.DiscardHandler), cert, key); err == nil {
+		if _, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key); err == nil {
 			t.Fatal("no files, no error")
 		}
 		writePair(t, cert, key, 1)
-		config, err := httpserve.Certificates(slog.New(slog.DiscardHandler), cert, key)
+		certificates, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key)
 		if err != nil {
 			t.Fatal(err)
 		}
+		config := certificates.Config()
 		serial := func() int64 {
 			time.Sleep(2 * time.Second)
 			pair, err := config.GetCertificate(&tls.ClientHelloInfo{})
@@ -83,6 +84,41 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 		writePair(t, cert, key, 3)
 		if got := serial(); got != 3 {
 			t.Errorf("certificate %d after it was mended", got)
+		}
+	})
+}
+
+func TestReloadReadsACertificateThatLooksTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		writePair(t, cert, key, 1)
+		certificates, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serial := func() int64 { // no time passes: nobody looks at the files
+			pair, err := certificates.Config().GetCertificate(&tls.ClientHelloInfo{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pair.Leaf.SerialNumber.Int64()
+		}
+		writePair(t, cert, key, 2)
+		if got := serial(); got != 1 {
+			t.Errorf("certificate %d before it was told", got)
+		}
+		certificates.Reload()
+		if got := serial(); got != 2 {
+			t.Errorf("certificate %d after it was told", got)
+		}
+		if err := os.WriteFile(key, []byte("half of a"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		certificates.Reload()
+		if got := serial(); got != 2 {
+			t.Errorf("certificate %d while the key cannot be read", got)
 		}
 	})
 }

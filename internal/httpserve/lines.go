@@ -66,7 +66,7 @@ func (l *Lines) line(b []byte, r *h1.Request, a *h1.Answer) []byte {
 	if !isASCII(a.Cache) { // the rest is, or would not have been understood
 		line := slog.NewRecord(a.End, slog.LevelInfo, "request", 0)
 		line.AddAttrs(
-			slog.String("request_id", text(r.ID)), slog.String("method", method), slog.String("host", text(r.Host)),
+			slog.String("request_id", text(r.ID)), slog.String("method", method), slog.String("proto", "HTTP/1.1"), slog.String("host", text(r.Host)),
 			slog.String("path", text(r.Target)), slog.Int("status", a.Status), slog.Int64("bytes", a.Sent), slog.Duration("took", took),
 			slog.String("remote", r.Remote), slog.String("cache", text(a.Cache)), slog.String("agent", text(r.Agent)))
 		return l.bySlog(b, line)
@@ -78,7 +78,7 @@ func (l *Lines) line(b []byte, r *h1.Request, a *h1.Answer) []byte {
 	b = append(append(b, ' '), l.prefix...)
 	b = appendText(append(b, " request_id="...), text(r.ID))
 	b = append(append(b, " method="...), method...)
-	b = appendText(append(b, " host="...), text(r.Host))
+	b = appendText(append(b, " proto=HTTP/1.1 host="...), text(r.Host))
 	b = appendText(append(b, " path="...), text(r.Target))
 	b = strconv.AppendInt(append(b, " status="...), int64(a.Status), 10)
 	b = strconv.AppendInt(append(b, " bytes="...), a.Sent, 10)
@@ -94,7 +94,7 @@ func (l *Lines) jsonLine(b []byte, r *h1.Request, a *h1.Answer, method string, t
 	b = append(append(b, `",`...), l.prefix...)
 	b = appendJSON(append(b, `,"request_id":`...), text(r.ID))
 	b = appendJSON(append(b, `,"method":`...), method)
-	b = appendJSON(append(b, `,"host":`...), text(r.Host))
+	b = appendJSON(append(b, `,"proto":"HTTP/1.1","host":`...), text(r.Host))
 	b = appendJSON(append(b, `,"path":`...), text(r.Target))
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(a.Status), 10)
 	b = strconv.AppendInt(append(b, `,"bytes":`...), a.Sent, 10)

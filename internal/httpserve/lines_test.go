@@ -21,7 +21,7 @@ func bySlogAlone(json bool, attrs []slog.Attr, method string, r *h1.Request, a *
 	}
 	line := slog.NewRecord(a.End, slog.LevelInfo, "request", 0)
 	line.AddAttrs(
-		slog.String("request_id", string(r.ID)), slog.String("method", method), slog.String("host", string(r.Host)),
+		slog.String("request_id", string(r.ID)), slog.String("method", method), slog.String("proto", "HTTP/1.1"), slog.String("host", string(r.Host)),
 		slog.String("path", string(r.Target)), slog.Int("status", a.Status), slog.Int64("bytes", a.Sent),
 		slog.Duration("took", a.End.Sub(r.Start)), slog.String("remote", r.Remote), slog.String("cache", string(a.Cache)),
 		slog.String("agent", string(r.Agent)))

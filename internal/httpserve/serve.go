@@ -13,7 +13,11 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"meridian/internal/h1"
 )
@@ -28,6 +32,16 @@ type Options struct {
 	Drain time.Duration
 	// TLS makes the server speak it; see Certificates.
 	TLS *tls.Config
+	// TLSListener is where it speaks TLS, if that is not the listener of New,
+	// which then is for plain HTTP. Run closes it.
+	TLSListener net.Listener
+	// HTTP3 is a socket of UDP on which it speaks HTTP/3, with the certificates of
+	// TLS; nil: it does not. Run closes it. Answers over TLS tell of it by Alt-Svc,
+	// under the port HTTP3Port, which is that of the socket where it is zero.
+	HTTP3     net.PacketConn
+	HTTP3Port int
+	// Registry takes the metrics of HTTP/3.
+	Registry prometheus.Registerer
 	// Hot answers what it can from memory before Handler is asked; nil: nothing.
 	Hot h1.Handler
 	// HotLines is where the lines of those requests go; nil: nowhere.
@@ -40,14 +54,18 @@ type Options struct {
 const (
 	headerTimeout = 15 * time.Second
 	idleTimeout   = 2 * time.Minute
+
+	maxHeaderBytes = 64 << 10
 )
 
-// Server serves one listener.
+// Server serves one listener, or one for plain HTTP and one for TLS, and HTTP/3
+// beside them.
 type Server struct {
 	opts     Options
 	listener net.Listener
 	http     *http.Server
-	hot      *h1.Loop // nil without Options.Hot
+	hot      *h1.Loop     // nil without Options.Hot
+	http3    *http3Server // nil without Options.HTTP3
 }
 
 // New serves a listener that is bound already, so that the address is known, and
@@ -56,16 +74,20 @@ func New(l net.Listener, o Options) *Server {
 	if o.Drain == 0 {
 		o.Drain = 10 * time.Second
 	}
+	altSvc := ""
+	if o.HTTP3 != nil {
+		altSvc = alternative(o.HTTP3, o.HTTP3Port)
+	}
 	s := &Server{
 		opts:     o,
 		listener: l,
 		http: &http.Server{
-			Handler: endChunked(o.Handler),
+			Handler: endChunked(tellHTTP3(altSvc, o.Handler)),
 			// Bodies have no overall limit, since a 5 GiB upload may take an
 			// hour; handlers set deadlines by progress. Headers do.
 			ReadHeaderTimeout: headerTimeout,
 			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    64 << 10,
+			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 			TLSConfig:         o.TLS,
 		},
@@ -77,30 +99,61 @@ func New(l net.Listener, o Options) *Server {
 				o.Log.Error("panic ahead of net/http", "server", o.Name, "panic", why, "stack", string(debug.Stack()))
 			},
 		}
+		if altSvc != "" {
+			hot.SecureFields = "Alt-Svc: " + altSvc + "\r\n"
+		}
 		if o.HotLines != nil {
 			hot.Line, hot.Lines = o.HotLines.line, o.HotLines.to
 		}
 		s.hot = h1.New(hot)
 		s.http.ConnState = h1.ConnState
 	}
+	if o.HTTP3 != nil {
+		s.http3 = newHTTP3(o.HTTP3, o.TLS, o.Handler, o.Log, o.Registry)
+	}
 	return s
 }
 
-// serve serves until the server is shut down; it always returns an error.
-func (s *Server) serve() error {
-	switch {
-	case s.hot != nil && s.opts.TLS != nil:
-		return s.http.Serve(s.hot.ListenTLS(s.listener, s.opts.TLS))
-	case s.hot != nil:
-		return s.http.Serve(s.hot.Listen(s.listener))
-	case s.opts.TLS != nil:
-		return s.http.ServeTLS(s.listener, "", "")
+// serving are what serves each socket until the server is shut down; they always
+// return an error.
+func (s *Server) serving() (all []func() error) {
+	plain, secure := s.listener, s.opts.TLSListener
+	if secure == nil && s.opts.TLS != nil {
+		plain, secure = nil, plain
 	}
-	return s.http.Serve(s.listener)
+	if plain != nil {
+		all = append(all, func() error {
+			if s.hot != nil {
+				return s.http.Serve(s.hot.Listen(plain))
+			}
+			return s.http.Serve(plain)
+		})
+	}
+	if secure != nil {
+		all = append(all, func() error {
+			if s.hot != nil {
+				return s.http.Serve(s.hot.ListenTLS(secure, s.opts.TLS))
+			}
+			return s.http.ServeTLS(secure, "", "")
+		})
+	}
+	if s.http3 != nil {
+		all = append(all, s.http3.serve)
+	}
+	return all
 }
 
 // shutdown waits until nothing runs any more, or ctx ends.
 func (s *Server) shutdown(ctx context.Context) error {
+	var all errgroup.Group
+	all.Go(func() error { return s.shutdownTCP(ctx) })
+	if s.http3 != nil {
+		all.Go(func() error { return s.http3.shutdown(ctx) })
+	}
+	return all.Wait()
+}
+
+func (s *Server) shutdownTCP(ctx context.Context) error {
 	if s.hot == nil {
 		return s.http.Shutdown(ctx)
 	}
@@ -124,7 +177,11 @@ func (s *Server) cut() error {
 	if s.hot != nil {
 		s.hot.Cut()
 	}
-	return s.http.Close()
+	err := s.http.Close()
+	if s.http3 != nil {
+		err = errors.Join(err, s.http3.close())
+	}
+	return err
 }
 
 // Name is Options.Name.
@@ -140,11 +197,21 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.hot != nil {
 		defer s.hot.Close()
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.serve() }()
+	var sockets errgroup.Group
+	failed := make(chan struct{}) // one of them did
+	once := sync.OnceFunc(func() { close(failed) })
+	for _, serve := range s.serving() {
+		sockets.Go(func() error {
+			defer once()
+			if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
+			}
+			return nil
+		})
+	}
 	select {
-	case err := <-served:
-		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
+	case <-failed:
+		return errors.Join(s.cut(), sockets.Wait())
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Drain)
@@ -156,10 +223,7 @@ func (s *Server) Run(ctx context.Context) error {
 			s.opts.Log.Warn("close", "server", s.opts.Name, "err", err)
 		}
 	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("%s: serve: %w", s.opts.Name, err)
-	}
-	return nil
+	return sockets.Wait()
 }
 
 // endChunked closes the connection behind a request whose body came in chunks.
