@@ -9,39 +9,50 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go/http3"
 
+	"meridian/edge"
 	"meridian/internal/httpserve"
+	"meridian/metadata"
 )
+
+// serveHTTP3 serves a node as a process does, and by TLS and HTTP/3 at another
+// address.
+func serveHTTP3(t *testing.T, n *edge.Node) (f *front, secure string) {
+	t.Helper()
+	cert, key := newCertificate(t)
+	certificates, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = serveNode(t, n, true, func(o *httpserve.Options) {
+		o.TLS, o.TLSListener, o.HTTP3 = certificates.Config(), l, udp
+	})
+	return f, l.Addr().String()
+}
 
 // One edge answers the same by HTTP/3 as by HTTP/1.1 from its hot path and by
 // HTTP/2, which tell of it.
 func TestHTTP3AnswersAsTheOthersDo(t *testing.T) {
 	t.Parallel()
 	w, n := hotWorld(t)
-	cert, key := newCertificate(t)
-	certificates, err := httpserve.NewCertificates(slog.New(slog.DiscardHandler), cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secure, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	udp, err := net.ListenPacket("udp", secure.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := serveNode(t, n.node, true, func(o *httpserve.Options) {
-		o.TLS, o.TLSListener, o.HTTP3 = certificates.Config(), secure, udp
-	})
+	f, secure := serveHTTP3(t, n.node)
 	config := &tls.Config{InsecureSkipVerify: true}
 	one := &http.Transport{TLSClientConfig: config, DisableCompression: true}
 	two := &http.Transport{TLSClientConfig: config, DisableCompression: true, ForceAttemptHTTP2: true}
 	three := &http3.Transport{TLSClientConfig: config, DisableCompression: true}
 	t.Cleanup(func() { one.CloseIdleConnections(); two.CloseIdleConnections(); three.Close() })
-	base := "https://" + secure.Addr().String()
+	base := "https://" + secure
 	ask := func(by http.RoundTripper, method, url string, header ...string) answer {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -58,7 +69,7 @@ func TestHTTP3AnswersAsTheOthersDo(t *testing.T) {
 		return answer{status: resp.StatusCode, header: resp.Header, body: body, err: err}
 	}
 	etag := ask(one, http.MethodGet, base+"/media/small.txt").header.Get("Etag")
-	_, port, _ := net.SplitHostPort(secure.Addr().String())
+	_, port, _ := net.SplitHostPort(secure)
 	tells := `h3=":` + port + `"; ma=86400`
 	large := random(2*mib+77, 3)
 	for what, c := range map[string]struct {
@@ -122,5 +133,34 @@ func TestHTTP3AnswersAsTheOthersDo(t *testing.T) {
 	}
 	if err := f.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// One who takes nothing by HTTP/3 is cut, as by the others.
+func TestStuckClientsOfHTTP3(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	w.origin.put("media/huge.mp4", random(6*mib+5, 4), "Content-Type", "video/mp4")
+	n := w.start(metadata.TierEdge, "edge-europe-1", func(c *edge.Config) { c.SlowClient = 200 * time.Millisecond }, w.origin.url)
+	_, secure := serveHTTP3(t, n.node)
+	tr := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(func() { tr.Close() })
+	client := &http.Client{Transport: tr}
+	stuck, err := client.Get("https://" + secure + "/media/huge.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Body.Close()
+	time.Sleep(2 * time.Second) // it takes no more than its window
+	if got, err := io.Copy(io.Discard, stuck.Body); err == nil {
+		t.Errorf("one who took nothing was sent all of %d bytes", got)
+	}
+	resp, err := client.Get("https://" + secure + "/media/huge.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(body, random(6*mib+5, 4)) {
+		t.Errorf("afterwards, on the same connection: %d bytes, %v", len(body), err)
 	}
 }

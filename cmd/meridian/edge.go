@@ -191,7 +191,7 @@ func newEdge(c edgeConfig) (service, error) {
 		serving.Hot = node.Hot()
 		serving.HotLines = c.log.lines(lines, slog.String("region", c.region), slog.String("tier", c.tier), slog.String("node", c.id))
 	}
-	server := c.sockets.serve(serving, c.publicURL)
+	server := c.serve(serving, c.publicURL)
 	return service{
 		log:   log,
 		url:   c.publicURL,

@@ -108,7 +108,7 @@ func startMetadata(ctx context.Context, root credentials, address string, secure
 	}
 	svc, err := newMetadata(c)
 	if err != nil {
-		return service{}, errors.Join(err, c.sockets.Close())
+		return service{}, errors.Join(err, c.Close())
 	}
 	return svc, nil
 }
@@ -220,7 +220,7 @@ func newMetadata(c metadataConfig) (service, error) {
 	teller := webhook.New(webhook.Options{
 		Store: c.store, Holder: newBoot(), Client: receivers, Log: log, Registry: reg, Patience: c.hooks.patience,
 	})
-	server := c.sockets.serve(httpserve.Options{
+	server := c.serve(httpserve.Options{
 		Name: "metadata API", Handler: httpserve.Access(log, c.log.access, handler), Log: log,
 	}, c.publicURL)
 	return service{

@@ -211,7 +211,7 @@ func newOrigin(ctx context.Context, c originConfig) (service, error) {
 		}
 		return nil
 	}
-	server := c.sockets.serve(httpserve.Options{
+	server := c.serve(httpserve.Options{
 		Name:    "origin of " + c.region,
 		Handler: httpserve.Access(log, c.log.access, httpserve.Ops(reg, ready, withTus(resumable, api, c.domains))),
 		Log:     log,

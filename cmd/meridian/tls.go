@@ -23,6 +23,7 @@ import (
 type tlsOptions struct {
 	cert, key, listen string
 	http3             bool
+	http3Connections  int
 }
 
 func (o *tlsOptions) declare(s *settings) {
@@ -33,6 +34,7 @@ func (o *tlsOptions) declare(s *settings) {
 
 func (o *tlsOptions) declareHTTP3(s *settings) {
 	s.flags.BoolVar(&o.http3, "http3", false, "serve HTTP/3 too, on the UDP port of the number of that of HTTPS; clients learn of it by Alt-Svc")
+	s.flags.IntVar(&o.http3Connections, "http3-connections", httpserve.DefaultHTTP3Connections, "`connections` of HTTP/3 at once, of about 60 KiB each; who is refused goes on by TCP")
 }
 
 func (o *tlsOptions) check() error {
@@ -41,6 +43,8 @@ func (o *tlsOptions) check() error {
 		return usagef("--tls-cert and --tls-key belong together")
 	case o.http3 && o.cert == "":
 		return usagef("--http3 needs a certificate: give --tls-cert and --tls-key")
+	case o.http3 && o.http3Connections < 1:
+		return usagef("--http3-connections is 1 at least")
 	case o.listen != "" && o.cert == "":
 		return usagef("--tls-listen needs a certificate: give --tls-cert and --tls-key")
 	}
@@ -53,6 +57,7 @@ type sockets struct {
 	listener     net.Listener
 	secure       net.Listener            // for TLS; nil: none of its own
 	http3        net.PacketConn          // nil: none
+	connections  int                     // of HTTP/3 at once
 	certificates *httpserve.Certificates // nil: no TLS
 }
 
@@ -76,6 +81,7 @@ func (o *tlsOptions) open(ctx context.Context, address string, log *slog.Logger)
 		if s.http3, err = c.ListenPacket(ctx, "udp", s.tlsAddress().String()); err != nil {
 			return sockets{}, errors.Join(fmt.Errorf("--http3: %w", err), s.Close())
 		}
+		s.connections = o.http3Connections
 	}
 	return s, nil
 }
@@ -125,7 +131,8 @@ func (s sockets) tlsURL() string {
 // changes ports.
 func (s sockets) serve(o httpserve.Options, publicURL string) *httpserve.Server {
 	if s.certificates != nil {
-		o.TLS, o.TLSListener, o.HTTP3 = s.certificates.Config(), s.secure, s.http3
+		o.TLS, o.TLSListener = s.certificates.Config(), s.secure
+		o.HTTP3, o.HTTP3Connections = s.http3, s.connections
 	}
 	if u, err := url.Parse(publicURL); err == nil && u.Scheme == "https" {
 		o.HTTP3Port = 443

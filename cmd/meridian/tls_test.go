@@ -184,7 +184,9 @@ func TestEverythingOverTLS(t *testing.T) {
 	})
 	large := make([]byte, 12<<20)
 	_, _ = rand.Read(large)
+	//nolint:staticcheck // deprecated, but what programs in the field use
 	up := manager.NewUploader(client, func(u *manager.Uploader) { u.PartSize = 5 << 20 })
+	//nolint:staticcheck // as above
 	if _, err := up.Upload(t.Context(), &s3.PutObjectInput{Bucket: aws.String("photos"), Key: aws.String("a b/large.bin"), Body: bytes.NewReader(large)}); err != nil {
 		t.Fatalf("aws-sdk-go-v2 over TLS: %v", err)
 	}
@@ -247,14 +249,15 @@ func TestTLSOptionsThatDoNotGoTogetherAreRefused(t *testing.T) {
 	t.Parallel()
 	base := "edge --region europe --metadata http://127.0.0.1:1 --cluster-secret 0123456789abcdef"
 	for args, want := range map[string]string{
-		base + " --http3":                                          "--http3 needs a certificate",
-		base + " --tls-listen 127.0.0.1:0":                         "--tls-listen needs a certificate",
-		base + " --tls-cert a.pem":                                 "--tls-cert and --tls-key belong together",
-		base + " --tls-cert /none --tls-key /none":                 "certificate: stat /none",
-		base + " --ca-file /none":                                  "--ca-file: open /none",
-		base + " --ca-file tls_test.go":                            "holds no certificate in PEM",
-		base + " --tier regional --http3 --tls-cert a --tls-key b": "--http3 is for edges",
-		"health --ca-file /none":                                   "--ca-file: open /none",
+		base + " --http3": "--http3 needs a certificate",
+		base + " --http3 --http3-connections 0 --tls-cert a --tls-key b": "--http3-connections is 1 at least",
+		base + " --tls-listen 127.0.0.1:0":                               "--tls-listen needs a certificate",
+		base + " --tls-cert a.pem":                                       "--tls-cert and --tls-key belong together",
+		base + " --tls-cert /none --tls-key /none":                       "certificate: stat /none",
+		base + " --ca-file /none":                                        "--ca-file: open /none",
+		base + " --ca-file tls_test.go":                                  "holds no certificate in PEM",
+		base + " --tier regional --http3 --tls-cert a --tls-key b":       "--http3 is for edges",
+		"health --ca-file /none":                                         "--ca-file: open /none",
 	} {
 		var errs strings.Builder
 		if code := run(t.Context(), strings.Fields(args), process{stdout: io.Discard, stderr: &errs, env: noEnv}); code == 0 || !strings.Contains(errs.String(), want) {

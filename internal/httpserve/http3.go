@@ -1,12 +1,12 @@
 package httpserve
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -18,11 +18,11 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
+// DefaultHTTP3Connections take some 60 MiB where they are idle. Unlike those of
+// TCP they need no descriptors, of which there is an end.
+const DefaultHTTP3Connections = 1000
+
 const (
-	// maxQUIC is how many connections of HTTP/3 there may be: unlike those of TCP
-	// they need no descriptors, of which there is an end. From a quarter of it on,
-	// who comes has to show first that its address is its own.
-	maxQUIC = 10_000
 	// quicSilence is how long a connection may bring nothing at all.
 	quicSilence = 30 * time.Second
 	// quicStreams is how many requests of a connection may run at once, as over
@@ -98,30 +98,31 @@ type quicConn struct {
 
 type quicConnKey struct{}
 
-func newHTTP3(socket net.PacketConn, config *tls.Config, handler http.Handler, log *slog.Logger, reg prometheus.Registerer) *http3Server {
+func newHTTP3(o *Options) *http3Server {
 	s := &http3Server{
-		handler: handler, config: http3.ConfigureTLSConfig(config), socket: socket,
-		most: maxQUIC, ended: make(chan struct{}), conns: map[*quicConn]struct{}{},
+		handler: o.Handler, config: http3.ConfigureTLSConfig(o.TLS), socket: o.HTTP3,
+		most: int64(cmp.Or(o.HTTP3Connections, DefaultHTTP3Connections)), ended: make(chan struct{}), conns: map[*quicConn]struct{}{},
 		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_http3_requests_total", Help: "Requests by HTTP/3."}),
 		open:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_http3_connections", Help: "Connections of HTTP/3."}),
 	}
 	s.end = sync.OnceFunc(func() { close(s.ended) })
-	if reg != nil {
-		reg.MustRegister(s.requests, s.open)
+	if o.Registry != nil {
+		o.Registry.MustRegister(s.requests, s.open)
 	}
 	var reset quic.StatelessResetKey
 	_, _ = rand.Read(reset[:]) // never fails: crypto/rand ends the program instead
 	s.transport = &quic.Transport{
-		Conn: socket, StatelessResetKey: &reset, ConnContext: s.admit,
+		Conn: o.HTTP3, StatelessResetKey: &reset, ConnContext: s.admit,
+		// When there are many, who comes has to show that its address is its own.
 		VerifySourceAddress: func(net.Addr) bool { return s.accepted.Load() > s.most/4 },
 	}
-	s.server = &http3.Server{Handler: s, MaxHeaderBytes: maxHeaderBytes, ConnContext: s.connected, Logger: log}
+	s.server = &http3.Server{Handler: s, MaxHeaderBytes: maxHeaderBytes, ConnContext: s.connected, Logger: o.Log}
 	return s
 }
 
 // serve serves until shutdown or close; it always returns an error.
 func (s *http3Server) serve() error {
-	defer s.socket.Close()
+	defer func() { _ = s.socket.Close() }() // it holds nothing that could be lost
 	l, err := s.transport.Listen(s.config, &quic.Config{
 		MaxIdleTimeout: quicSilence, MaxIncomingStreams: quicStreams, MaxIncomingUniStreams: quicControls,
 		MaxStreamReceiveWindow: quicStreamWindow, MaxConnectionReceiveWindow: quicWindow,

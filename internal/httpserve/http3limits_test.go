@@ -36,8 +36,9 @@ func TestConnectionsOfHTTP3AreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
-	s := newHTTP3(socket, config, http.NotFoundHandler(), slog.New(slog.DiscardHandler), nil)
-	s.most = 1
+	s := newHTTP3(&Options{
+		HTTP3: socket, HTTP3Connections: 1, TLS: config, Handler: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler),
+	})
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	t.Cleanup(func() {

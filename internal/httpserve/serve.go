@@ -40,6 +40,10 @@ type Options struct {
 	// under the port HTTP3Port, which is that of the socket where it is zero.
 	HTTP3     net.PacketConn
 	HTTP3Port int
+	// HTTP3Connections is how many connections of HTTP/3 there may be, with those
+	// that shake hands; DefaultHTTP3Connections where it is zero. A browser that
+	// is refused goes on by TCP.
+	HTTP3Connections int
 	// Registry takes the metrics of HTTP/3.
 	Registry prometheus.Registerer
 	// Hot answers what it can from memory before Handler is asked; nil: nothing.
@@ -109,7 +113,7 @@ func New(l net.Listener, o Options) *Server {
 		s.http.ConnState = h1.ConnState
 	}
 	if o.HTTP3 != nil {
-		s.http3 = newHTTP3(o.HTTP3, o.TLS, o.Handler, o.Log, o.Registry)
+		s.http3 = newHTTP3(&o)
 	}
 	return s
 }
