@@ -63,6 +63,9 @@ func (c *call) serve() error {
 			return err
 		}
 	}
+	if c.op.access == forTokens {
+		return c.op.run(c)
+	}
 	if err := c.identify(); err != nil {
 		return err
 	}
@@ -125,7 +128,11 @@ func (c *call) answer(err error) code {
 	if c.w.status != 0 { // too late to say so in words
 		panic(http.ErrAbortHandler)
 	}
-	c.w.fail(c.r, status, c.locate(f), c.requestID)
+	if c.op != nil && c.op.access == forTokens {
+		c.w.failSTS(status, f, c.requestID)
+	} else {
+		c.w.fail(c.r, status, c.locate(f), c.requestID)
+	}
 	return f.code
 }
 

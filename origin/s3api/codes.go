@@ -29,6 +29,12 @@ const (
 	errInternalError                 code = "InternalError"
 	errInvalidBucketState            code = "InvalidBucketState"
 	errInvalidAccessKeyID            code = "InvalidAccessKeyId"
+	errIncompleteSignature           code = "IncompleteSignature" // of STS, as are the next ones
+	errInvalidAction                 code = "InvalidAction"
+	errInvalidClientToken            code = "InvalidClientTokenId"
+	errMalformedPolicyDocument       code = "MalformedPolicyDocument"
+	errMissingAuthToken              code = "MissingAuthenticationToken"
+	errValidation                    code = "ValidationError"
 	errInvalidArgument               code = "InvalidArgument"
 	errInvalidBucketACLWithOwnership code = "InvalidBucketAclWithObjectOwnership"
 	errInvalidBucketName             code = "InvalidBucketName"
@@ -124,6 +130,12 @@ var codeTable = map[code]codeAbout{
 	errInternalError:                 {500, "We encountered an internal error, please try again."},
 	errInvalidBucketState:            {409, "The request is not valid with the current state of the bucket."},
 	errInvalidAccessKeyID:            {403, "The AWS Access Key Id you provided does not exist in our records."},
+	errIncompleteSignature:           {400, "The request signature does not conform to AWS standards."},
+	errInvalidAction:                 {400, "The action or operation requested is invalid."},
+	errInvalidClientToken:            {403, "The security token included in the request is invalid."},
+	errMalformedPolicyDocument:       {400, "The policy document is malformed."},
+	errMissingAuthToken:              {403, "Request is missing Authentication Token"},
+	errValidation:                    {400, "The input fails to satisfy the constraints of the service."},
 	errInvalidArgument:               {400, "Invalid Argument"},
 	errInvalidBucketACLWithOwnership: {400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"},
 	errInvalidBucketName:             {400, "The specified bucket is not valid."},

@@ -152,6 +152,14 @@ func (w *response) fail(r *http.Request, status int, f *failure, requestID strin
 	_ = w.send(status, f.document(r.URL.EscapedPath(), requestID, h.Get("X-Amz-Id-2")))
 }
 
+// failSTS sends an error of the Security Token Service.
+func (w *response) failSTS(status int, f *failure, requestID string) {
+	if f.code == errExpiredToken { // which S3 answers otherwise
+		status = http.StatusForbidden
+	}
+	_ = w.sendAs("text/xml", status, f.stsDocument(status, requestID)) // as in fail
+}
+
 // describesObject says whether a header, set before the request failed, is about
 // an object that is not sent. A 304 keeps those that RFC 9110, section 15.4.5
 // names.

@@ -17,6 +17,7 @@ const (
 	write
 	signedForm // found out from the body
 	perKey     // by each key that the body names
+	forTokens  // of the Security Token Service, which is signed for apart
 )
 
 // operation is one operation of the S3 API.

@@ -11,6 +11,7 @@ func newRoutes() routes {
 	}
 
 	add(service, "GET", "", "ListBuckets", read, (*call).listBuckets)
+	add(service, "POST", "", "TokenService", forTokens, (*call).tokenService)
 
 	add(bucket, "PUT", "", "CreateBucket", write, (*call).createBucket)
 	add(bucket, "HEAD", "", "HeadBucket", read, (*call).headBucket)
