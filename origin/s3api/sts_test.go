@@ -3,6 +3,7 @@ package s3api_test
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -63,7 +64,7 @@ func (w *world) readSTS(r reply) stsReply {
 	d := xml.NewDecoder(bytes.NewReader(r.body))
 	for {
 		tok, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return a
 		}
 		if err != nil {
