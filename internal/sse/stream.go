@@ -248,6 +248,26 @@ func (o *Opener) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo implements io.WriterTo: each slice is written as it was opened, without
+// a copy, and in one piece.
+func (o *Opener) WriteTo(w io.Writer) (total int64, err error) {
+	for o.left > 0 {
+		if len(o.out) == 0 {
+			if err := o.open(); err != nil {
+				return total, err
+			}
+			continue
+		}
+		n, err := w.Write(o.out)
+		o.out = o.out[n:]
+		o.left -= int64(n)
+		if total += int64(n); err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
 // open opens the next slice.
 func (o *Opener) open() error {
 	if o.at.stream >= len(o.layout) {

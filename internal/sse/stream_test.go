@@ -99,6 +99,47 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+// TestWriteTo: what is copied is what is read, also after some of it was, and no
+// byte of a slice that was touched comes out.
+func TestWriteTo(t *testing.T) {
+	t.Parallel()
+	key := sse.NewDataKey()
+	layout, plain, stored := blob(t, key, 2*unit+100, 0, unit, 7)
+	for _, c := range []struct{ off, n, before int64 }{
+		{0, int64(len(plain)), 0}, {0, int64(len(plain)), 5}, {unit - 3, unit + 10, 7}, {unit + 1, 1, 0}, {2 * unit, unit + 100, unit},
+	} {
+		from, length := layout.Range(c.off, c.n)
+		o := sse.NewOpener(key, layout, c.off, c.n, bytes.NewReader(stored[from:from+length]))
+		var got bytes.Buffer
+		if _, err := io.CopyN(&got, struct{ io.Reader }{o}, c.before); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := o.WriteTo(&got); n != c.n-c.before || err != nil || !bytes.Equal(got.Bytes(), plain[c.off:c.off+c.n]) {
+			t.Errorf("%+v: %d bytes, %v", c, n, err)
+		}
+		if n, err := o.WriteTo(&got); n != 0 || err != nil {
+			t.Errorf("%+v: %d bytes behind the end, %v", c, n, err)
+		}
+	}
+	touched := bytes.Clone(stored)
+	touched[unit+sse.Overhead+9] ^= 1
+	var got bytes.Buffer
+	n, err := sse.NewOpener(key, layout, 0, int64(len(plain)), bytes.NewReader(touched)).WriteTo(&got)
+	if n != unit || !errors.Is(err, sse.ErrDamaged) || !bytes.Equal(got.Bytes(), plain[:unit]) {
+		t.Errorf("damaged: %d bytes, %v", n, err)
+	}
+	full := errors.New("full")
+	n, err = sse.NewOpener(key, layout, 0, int64(len(plain)), bytes.NewReader(stored)).WriteTo(brokenWriter{full})
+	if n != 3 || !errors.Is(err, full) {
+		t.Errorf("to a writer that breaks: %d bytes, %v", n, err)
+	}
+}
+
+// brokenWriter takes three bytes.
+type brokenWriter struct{ err error }
+
+func (w brokenWriter) Write([]byte) (int, error) { return 3, w.err }
+
 func TestAnEmptyStreamIsNotNothing(t *testing.T) {
 	t.Parallel()
 	if got := sealed(t, sse.NewDataKey(), nil, nil); len(got) != sse.Overhead {

@@ -179,7 +179,7 @@ func Open(v *metadata.Version, off, n int64, stored func(off, n int64) (io.ReadC
 }
 
 type opened struct {
-	io.Reader
+	*sse.Opener
 	io.Closer
 }
 
