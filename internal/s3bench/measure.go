@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -53,7 +54,7 @@ func turn(ctx context.Context, o options, s *server, r row) (result, error) {
 	if r.most != nil {
 		t.most = int64(r.most(s, o.rounds))
 		if t.most == 0 {
-			return result{}, fmt.Errorf("nothing was put that could be used: ask for the row put-4KiB too")
+			return result{}, errors.New("nothing was put that could be deleted: ask for the row put-4KiB too")
 		}
 	}
 	before, err := s.cpu()

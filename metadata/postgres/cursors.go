@@ -25,8 +25,12 @@ func (s *Store) Cursor(ctx context.Context, name string) (metadata.Seq, error) {
 	return seq, nil
 }
 
+// saveCursorSQL does not wait until the cursor is on disk: where a crash takes it
+// back, events come again, as they do where a consumer ends before it saves. What
+// is committed later is never on disk without it.
 const saveCursorSQL = `
-	INSERT INTO feed_cursor (name, xid, id) VALUES ($1, $2, $3)
+	WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+	INSERT INTO feed_cursor (name, xid, id) SELECT $1, $2::xid8, $3::bigint FROM relaxed
 	ON CONFLICT (name) DO UPDATE SET xid = excluded.xid, id = excluded.id, saved = now()`
 
 // SaveCursor implements metadata.Cursors.
