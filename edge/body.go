@@ -9,6 +9,7 @@ import (
 
 	"meridian/edge/cache"
 	"meridian/edge/httpcache"
+	"meridian/internal/hop"
 	"meridian/metadata/tally"
 )
 
@@ -105,6 +106,14 @@ func (s *source) hold(ctx context.Context, index int64) error {
 		s.given, s.givenIndex, s.givenHeld = b, index, held
 	}
 	return err
+}
+
+// tellSum tells the sum of a range that lies within the slice had already.
+func (s *source) tellSum(to http.Header, r httpcache.Range) {
+	start := r.Start - s.givenIndex*cache.SliceSize
+	if s.givenIndex >= 0 && start >= 0 && start+r.Length <= int64(len(s.given)) {
+		to.Set(hop.Sum, hop.SumOf(s.given[start:start+r.Length]))
+	}
 }
 
 // cached is a slice that is held; none is of what came for a key.

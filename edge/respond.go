@@ -154,6 +154,9 @@ func (x *exchange) respondBody(ctx context.Context, f *found, ranges []httpcache
 		to.Set("Content-Type", parts.ContentType())
 	}
 	to.Set("Content-Length", strconv.FormatInt(length, 10))
+	if x.caller.node && len(ranges) == 1 {
+		src.tellSum(to, ranges[0])
+	}
 	x.sample.View = x.isView(ranges)
 	x.headerOut()
 	x.w.WriteHeader(status)

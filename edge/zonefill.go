@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -51,6 +52,7 @@ type flights struct {
 func newFlights(cfg *Config, limits *limit.Set) *flights {
 	hops := pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, limits, cfg.Now)
 	hops.Transport.TLSClientConfig = cfg.TLS
+	hops.Patience = cmp.Or(cfg.Timeouts.Late, hops.Patience)
 	return &flights{
 		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: hops, buffers: semaphore.NewWeighted(fillBuffers),
 		running: map[string]*flight{}, shy: map[string]time.Time{},

@@ -20,19 +20,26 @@ type outcome struct {
 	second bool
 }
 
-// hedged asks a node for a slice and, if it is late, a second one besides. The
-// first answer wins, and the other attempt ends with it. asked is how many nodes
-// were asked; errs are of those that failed where all did.
+// hedged asks a node and, if it is late, the next one besides. The first answer
+// wins, and the other attempt ends with it. asked is how many nodes were asked;
+// errs are of those that failed where all did.
+//
+// What is late is known of slices from nodes of the same rank; one of another rank
+// is further away or holds less: asking it would be slower, as a rule, and never
+// cheaper. All else is late after Timeouts.Late: a node that takes requests and
+// says nothing holds nobody up for the whole of Timeouts.Header, which must allow
+// for one that is itself waiting for its second upstream.
 func (u *Upstream) hedged(ctx context.Context, nodes []balance.Node, r Request) (resp *Response, asked int, errs []error) {
-	delay, ok := u.latencies.patience(nodes[0].Group, u.now())
-	// A node of another rank is further away or holds less: asking it would be
-	// slower, as a rule, and never cheaper.
-	if !ok || r.Head || r.Length == 0 || len(nodes) < 2 || nodes[1].Group != nodes[0].Group {
+	delay, known := u.latencies.patience(nodes[0].Group, u.now())
+	switch {
+	case len(nodes) < 2:
 		resp, err := u.ask(ctx, nodes[0], r)
 		if err != nil {
 			errs = []error{err}
 		}
 		return resp, 1, errs
+	case !known, r.Head, r.Length == 0, nodes[1].Group != nodes[0].Group:
+		delay = max(delay, u.timeouts.Late)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

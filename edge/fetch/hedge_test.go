@@ -252,3 +252,31 @@ func TestProbe(t *testing.T) {
 		}
 	}
 }
+
+// A node that takes requests and answers none holds a request up for Timeouts.Late,
+// whatever is asked for, and after a few of them is not asked any more.
+func TestASilentNodeHoldsNobodyUpForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.stop()
+		f.links.Set(addr(2), faultlink.Fault{Dead: true})
+		late := 0
+		for i := range 100 {
+			began := time.Now()
+			resp, err := f.Fetch(t.Context(), fetch.Request{Bucket: "media", Key: fmt.Sprint(i), Head: true})
+			if err != nil || resp.Size != 1000 {
+				t.Fatalf("fetch %d: %+v, %v", i, resp, err)
+			}
+			switch took := time.Since(began); {
+			case took > 4*time.Second:
+				t.Errorf("fetch %d took %s", i, took)
+			case took > time.Second:
+				late++
+			}
+		}
+		if late == 0 || late > 5 || f.asked[2].Load() == 0 {
+			t.Errorf("%d of 100 were late, the silent node was asked %d times", late, f.asked[2].Load())
+		}
+	})
+}

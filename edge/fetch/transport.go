@@ -13,13 +13,16 @@ type Timeouts struct {
 	Dial   time.Duration // connecting, and again for the TLS handshake
 	Header time.Duration // from the request to the header of its answer
 	Idle   time.Duration // between two reads of a body
+	// Late is how long a node may take for a whole answer, where nothing tells how
+	// long it should, before the next is asked besides.
+	Late time.Duration
 }
 
 // defaultTimeouts suit a node whose upstream is an origin. A node in front of
 // such a node must wait longer for a header, or it would give up on an upstream
 // that is just trying its second origin.
 func defaultTimeouts() Timeouts {
-	return Timeouts{Dial: 2 * time.Second, Header: 5 * time.Second, Idle: 10 * time.Second}
+	return Timeouts{Dial: 2 * time.Second, Header: 5 * time.Second, Idle: 10 * time.Second, Late: 3 * time.Second}
 }
 
 func (t Timeouts) orDefault() Timeouts {
@@ -32,6 +35,7 @@ func (t Timeouts) orDefault() Timeouts {
 	or(&t.Dial, d.Dial)
 	or(&t.Header, d.Header)
 	or(&t.Idle, d.Idle)
+	or(&t.Late, d.Late)
 	return t
 }
 

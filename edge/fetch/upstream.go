@@ -336,6 +336,9 @@ func (u *Upstream) readBody(ctx context.Context, cancel context.CancelCauseFunc,
 		}
 	}
 	if int64(len(body)) == resp.ContentLength {
+		if sum := resp.Header.Get(hop.Sum); sum != "" && sum != hop.SumOf(body) {
+			return fmt.Errorf("%w: the %d bytes from %d are not those that were sent", ErrBadAnswer, n, r.Offset)
+		}
 		_, _ = resp.Body.Read(make([]byte, 1)) // sees EOF, which frees the connection
 	}
 	out.Body = body

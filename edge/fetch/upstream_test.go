@@ -217,3 +217,23 @@ func TestUpstreamErrorCode(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// Bytes that are not those of the sum that came with them are an answer of nobody.
+func TestUpstreamFindsChangedBytes(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("0123456789"), 1000)
+	summed := func(sum string) string {
+		return serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(hop.Sum, sum)
+			content(body)(w, r)
+		})
+	}
+	changed, good := summed(hop.SumOf(body[1:])), summed(hop.SumOf(body))
+	r := fetch.Request{Bucket: "media", Key: "a", Length: int64(len(body))}
+	if _, err := upstream(t, fetch.Options{}, changed).Fetch(t.Context(), r); !errors.Is(err, fetch.ErrBadAnswer) {
+		t.Errorf("changed: %v", err)
+	}
+	if resp, err := upstream(t, fetch.Options{}, changed, good).Fetch(t.Context(), r); err != nil || !bytes.Equal(resp.Body, body) || resp.Node.URL != good {
+		t.Errorf("with another upstream: %+v, %v", resp, err)
+	}
+}

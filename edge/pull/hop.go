@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,18 +30,24 @@ type Regional struct {
 	Transport *http.Transport
 	Limits    *limit.Set // of requests at once to each node, by URL
 	Now       func() time.Time
+	// Patience is how long a node may say nothing before it is asked whether it is
+	// there at all, and how long it may then take to say so.
+	Patience time.Duration
 }
 
 // hopTimeouts are longer than those of the node that is asked, or an edge would
 // give up on one that is about to say that its origin does not answer.
 var hopTimeouts = Timeouts{Dial: 2 * time.Second, Header: 45 * time.Second}
 
+// hopPatience is the Patience of a Regional where nothing else is said.
+const hopPatience = 2 * time.Second
+
 // NewRegional returns a Regional; dial connects, a net.Dialer where it is nil.
 func NewRegional(node, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error), limits *limit.Set, now func() time.Time) *Regional {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: hopTimeouts.Dial, KeepAlive: 15 * time.Second}).DialContext
 	}
-	return &Regional{Node: node, Secret: secret, Limits: limits, Now: now, Transport: &http.Transport{
+	return &Regional{Node: node, Secret: secret, Limits: limits, Now: now, Patience: hopPatience, Transport: &http.Transport{
 		DialContext:            dial,
 		TLSHandshakeTimeout:    hopTimeouts.Dial,
 		ResponseHeaderTimeout:  hopTimeouts.Header,
@@ -100,7 +107,18 @@ func (r *Regional) do(ctx context.Context, base string, z *Zone, a Ask, applied 
 		return nil, err
 	}
 	safe := a.Body == nil && (a.Method == http.MethodGet || a.Method == http.MethodHead || a.Method == http.MethodOptions)
+	answered := func() {}
+	if safe { // all else is not sent to another node anyway
+		answered = r.watch(ctx, base, cancel)
+	}
 	resp, err := r.Transport.RoundTrip(req)
+	answered()
+	if cause := context.Cause(ctx); cause != nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		err = cause
+	}
 	if err != nil {
 		cancel(nil)
 		if safe || !sent.Load() && (a.Body == nil || a.Length == 0) {
@@ -132,6 +150,48 @@ func (r *Regional) do(ctx context.Context, base string, z *Zone, a Ask, applied 
 		return nil, fmt.Errorf("%w: status %d", ErrElsewhere, resp.StatusCode)
 	}
 	return nil, fmt.Errorf("status %d", resp.StatusCode)
+}
+
+// errMute is a node that takes requests and answers none.
+var errMute = fmt.Errorf("the node answers nothing: %w", context.DeadlineExceeded)
+
+// watch ends a request with errMute if the node does not answer it for a while, nor
+// says then that it is ready: one that waits for a slow origin does. answered ends
+// the watch.
+func (r *Regional) watch(ctx context.Context, base string, end context.CancelCauseFunc) (answered func()) {
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			select {
+			case <-time.After(r.Patience):
+			case <-ctx.Done():
+				return
+			}
+			if err := r.ready(ctx, base); err != nil && ctx.Err() == nil {
+				end(errMute)
+				return
+			}
+		}
+	})
+	return func() { stop(); watching.Wait() }
+}
+
+func (r *Regional) ready(ctx context.Context, base string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "meridian")
+	resp, err := r.Transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 8<<10)) // frees the connection
+	return nil
 }
 
 // request carries the client's request in one that is signed as a node's.

@@ -45,6 +45,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	if first {
 		c.sent, c.got = false, 0
 	}
+	at := f.Corrupt - 1 - c.got // in b
 	c.got += int64(n)
 	over := c.got - f.CutAfter
 	c.mu.Unlock()
@@ -63,6 +64,9 @@ func (c *conn) Read(b []byte) (int, error) {
 			return 0, ErrCut
 		}
 		return n, nil
+	}
+	if at >= 0 && at < int64(n) {
+		b[at] ^= 0x55
 	}
 	if f.Lie && first {
 		lie(b[:n])

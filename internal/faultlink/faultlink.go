@@ -1,5 +1,5 @@
 // Package faultlink makes links between the parts of a test that can be slow,
-// cut, dead, or lie about lengths, and mended again. A Net dials through other
+// cut, dead, change bytes, or lie about lengths, and mended again. A Net dials through other
 // links, or keeps listeners of its own in memory, whose time a synctest bubble
 // can run.
 package faultlink
@@ -25,6 +25,9 @@ type Fault struct {
 	Latency time.Duration
 	// CutAfter is after how many bytes an answer breaks off; zero is never.
 	CutAfter int64
+	// Corrupt is which byte of an answer arrives changed, counted from one; zero
+	// is none.
+	Corrupt int64
 	// Lie makes every answer promise more bytes than it has.
 	Lie bool
 }

@@ -6,6 +6,7 @@
 package hop
 
 import (
+	"hash/crc32"
 	"strconv"
 	"time"
 )
@@ -61,6 +62,10 @@ const (
 	// Crc64 is, in an answer of an origin to a node, the decimal CRC-64/NVME of
 	// the whole blob.
 	Crc64 = "X-Meridian-Crc64"
+	// Sum is, in an answer to a cache node with no more than a slice of a body, the
+	// SumOf of the bytes sent: what a link or a machine's memory made of them on the
+	// way is not kept, nor handed on.
+	Sum = "X-Meridian-Sum"
 	// Region tells which region answered (S3 endpoints tell everybody).
 	Region = "X-Meridian-Region"
 	// Seq is the event of a write, in the answer to it.
@@ -68,6 +73,14 @@ const (
 	// Consistency, "regional", allows a bounded-stale local read.
 	Consistency = "X-Meridian-Consistency"
 )
+
+// SumLimit is the most bytes that a Sum is told of: those of a slice.
+const SumLimit = 1 << 20
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// SumOf is the CRC-32C of b in hexadecimal digits.
+func SumOf(b []byte) string { return strconv.FormatUint(uint64(crc32.Checksum(b, castagnoli)), 16) }
 
 // longestTimeout is the most that a RequestTimeout means.
 const longestTimeout = time.Hour

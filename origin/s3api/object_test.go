@@ -542,7 +542,8 @@ func TestNodes(t *testing.T) {
 		t.Fatalf("%d %v %q", first.status, first.header, first.body)
 	}
 	w.must("PUT", "/bkt/key", []byte("new"), "Content-Type: video/mp4")
-	if r := w.do(node, "GET", "/bkt/key", nil, cacheNode, hop.RequestVersion+": "+version, "Range: bytes=1-"); r.status != 206 || string(r.body) != "ld" || r.header.Get(hop.Version) != version {
+	if r := w.do(node, "GET", "/bkt/key", nil, cacheNode, hop.RequestVersion+": "+version, "Range: bytes=1-"); r.status != 206 || string(r.body) != "ld" || r.header.Get(hop.Version) != version ||
+		r.header.Get(hop.Sum) != hop.SumOf([]byte("ld")) {
 		t.Errorf("the version that was just overwritten: %d %q %v", r.status, r.body, r.header)
 	}
 	if r := w.do(root, "GET", "/bkt/key", nil, hop.RequestVersion+": "+version); string(r.body) != "new" || r.header.Get(hop.Version) != "" {
