@@ -38,7 +38,7 @@ func newTiers(t *testing.T, handle http.HandlerFunc, change func(*metadata.Bucke
 	x := &tiers{site: s}
 	x.regional = s.w.start(metadata.TierRegional, "regional-europe-1", ahead, s.w.origin.url)
 	x.other = s.w.start(metadata.TierEdge, "edge-europe-2", ahead)
-	s.node.stop()
+	s.stop()
 	x.node = s.w.start(metadata.TierEdge, "edge-europe-1", ahead)
 	for _, n := range []*node{x.node, x.other} {
 		s.w.control.eventually(t, n.id+" knows the regional node", func() bool {

@@ -225,7 +225,7 @@ func newMetadata(c metadataConfig) (service, error) {
 	}, c.publicURL)
 	return service{
 		log:    log,
-		url:    cmp.Or(c.publicURL, c.tlsURL(), c.sockets.url()),
+		url:    cmp.Or(c.publicURL, c.tlsURL(), c.url()),
 		ready:  ready,
 		settle: nodes.refresh,
 		units: []unit{

@@ -181,14 +181,12 @@ func (p *poller) look(e *unix.EpollEvent) {
 	}
 }
 
-// do has f run by the poller and waits for its end; false if the poller is over.
-func (p *poller) do(f func()) bool {
+// do has f run by the poller, unless that is over, and waits for its end.
+func (p *poller) do(f func()) {
 	done := make(chan struct{})
-	if !p.order(func() { f(); close(done) }) {
-		return false
+	if p.order(func() { f(); close(done) }) {
+		<-done
 	}
-	<-done
-	return true
 }
 
 // order has f run by the poller; false if the poller is over.

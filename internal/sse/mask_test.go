@@ -20,7 +20,7 @@ func TestMaskGoesByThePlace(t *testing.T) {
 	}
 	const begin = 7
 	whole := mask(begin, plain)
-	for cut := range len(plain) {
+	for cut := range plain {
 		pieces := append(mask(begin, plain[:cut]), mask(int64(begin+cut), plain[cut:])...)
 		if !bytes.Equal(pieces, whole) || !bytes.Equal(mask(int64(begin+cut), whole[cut:]), plain[cut:]) {
 			t.Fatalf("cut at %d it is another", cut)

@@ -214,8 +214,9 @@ func (c *call) readCreation(b *metadata.Bucket) error {
 	region := strings.TrimSpace(req.LocationConstraint)
 	switch {
 	case region == "":
-	case region == sigv4.DefaultRegion && region == c.opts.Region, !slices.Contains(c.opts.Regions(), region):
-		// S3 names that region by naming none.
+	case c.opts.Region == sigv4.DefaultRegion && region == c.opts.Region: // S3 names that region by naming none
+		return refuse(errInvalidLocationConstraint, "").with("LocationConstraint", region)
+	case !slices.Contains(c.opts.Regions(), region):
 		return refuse(errInvalidLocationConstraint, "").with("LocationConstraint", region)
 	default:
 		b.Region = region

@@ -152,7 +152,7 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
-	c.writeNewVersion(&v, &bucket)
+	c.writeNewVersion(&v)
 	d := newDocument("CopyObjectResult")
 	d.time("LastModified", v.Modified)
 	d.etag(v.ETag)

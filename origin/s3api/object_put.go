@@ -80,7 +80,7 @@ func (c *call) putObject() error {
 	}
 	h := c.w.Header()
 	h["ETag"] = []string{quote(put.ETag)}
-	c.writeNewVersion(&put, &bucket)
+	c.writeNewVersion(&put)
 	writeChecksums(h, put.Checksums, put.ChecksumType)
 	h.Set("X-Amz-Object-Size", strconv.FormatInt(put.Size, 10))
 	h.Set("Content-Length", "0")
@@ -89,7 +89,7 @@ func (c *call) putObject() error {
 }
 
 // writeNewVersion tells of a version that was just made.
-func (c *call) writeNewVersion(v *metadata.Version, b *metadata.Bucket) {
+func (c *call) writeNewVersion(v *metadata.Version) {
 	c.writeWritten(v)
 	c.writeExpiration(v)
 	c.writeEncryption(v.Encryption)

@@ -174,7 +174,7 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 	})
 	switch {
 	case err == nil:
-		c.writeNewVersion(&put, &bucket)
+		c.writeNewVersion(&put)
 	case file.err != nil:
 		err = file.err
 	default:
