@@ -147,7 +147,9 @@ func isToken(s string) bool {
 
 // Actual sets on h, the header of an answer to r that is no preflight, what lets
 // the page read it. By default that is the same for every request, so that
-// caches need not tell them apart.
+// caches need not tell them apart. A request that asks as a
+// preflight does, which no browser's own does, gets the rule that it asks for, as
+// on S3.
 func (c *Config) Actual(h http.Header, r *http.Request) {
 	if c == nil {
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -159,7 +161,15 @@ func (c *Config) Actual(h http.Header, r *http.Request) {
 	if origin == "" {
 		return
 	}
-	if rule, allowed := c.find(origin, r.Method, nil); rule != nil {
+	method, requested := r.Method, []string(nil)
+	if asked := r.Header.Get("Access-Control-Request-Method"); asked != "" {
+		var err error
+		if requested, err = headerNames(r.Header.Values("Access-Control-Request-Headers")); err != nil {
+			return
+		}
+		method = asked
+	}
+	if rule, allowed := c.find(origin, method, requested); rule != nil {
 		rule.write(h, origin, allowed)
 	}
 }

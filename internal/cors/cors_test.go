@@ -99,6 +99,10 @@ func TestActual(t *testing.T) {
 		}
 	}
 	h = http.Header{}
+	if rules().Actual(h, request("GET", "http://www.example1.com", "PUT")); h.Get("Access-Control-Allow-Origin") != "http://www.example1.com" {
+		t.Errorf("a GET that asks for PUT: %v", h)
+	}
+	h = http.Header{}
 	(*cors.Config)(nil).Actual(h, request("GET", "", ""))
 	if h.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "ETag") || len(h) != 2 {
 		t.Errorf("default: %v", h)

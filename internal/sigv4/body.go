@@ -43,9 +43,10 @@ func (a *Auth) Body(r *http.Request) (body io.Reader, decodedLength int64, err e
 func Unsigned(payloadHash string) (*Auth, error) {
 	a := &Auth{PayloadHash: payloadHash}
 	switch {
-	case isSHA256(payloadHash):
-		a.bodyHash = payloadHash
-	case payloadHash != "" && payloadHash != UnsignedPayload && payloadHash != StreamingUnsignedTrailer:
+	case payloadHash == "", payloadHash == UnsignedPayload, payloadHash == StreamingUnsignedTrailer:
+	case !strings.HasPrefix(payloadHash, "STREAMING-"):
+		a.bodyHash = payloadHash // a body never hashes to what is no hash
+	default:
 		return nil, refuse(ErrInvalidContentSHA256, "InvalidRequest", "Anonymous requests don't support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER.")
 	}
 	return a, nil

@@ -148,6 +148,31 @@ func TestBucketPolicy(t *testing.T) {
 	w.can(alice, "GET", "/bkt", nil)
 }
 
+// TestAnonymousAlwaysRefused checks the operations that need a user, whatever the
+// policy of the bucket lets everybody do.
+func TestAnonymousAlwaysRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt/k", []byte("k"))
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("", "s3:*", "bkt"), allow("", "s3:*", "bkt/*")))
+	w.can(user{}, "PUT", "/bkt/new", []byte("anonymous"))
+	for _, c := range []struct{ method, path, text string }{
+		{"PUT", "/mine", "Please authenticate."}, {"PUT", "/bkt?acl", "Please authenticate."}, {"PUT", "/bkt/k?acl", "Please authenticate."},
+		{"POST", "/bkt/k?select&select-type=2", "Please authenticate."}, {"POST", "/bkt/k?uploads", "initiate multipart uploads"},
+		{"GET", "/bkt?ownershipControls", "s3:GetBucketOwnershipControls does not support Anonymous requests!"},
+		{"DELETE", "/bkt?ownershipControls", "s3:PutBucketOwnershipControls does not support Anonymous requests!"},
+	} {
+		if r := w.do(user{}, c.method, c.path, nil); r.status != 403 || !strings.Contains(string(r.body), c.text) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, r.status, r.body)
+		}
+	}
+	if r := w.do(user{}, "PUT", "/bkt/copy", nil, "x-amz-copy-source: bkt/k"); r.status != 403 || !strings.Contains(string(r.body), "cannot copy objects") {
+		t.Errorf("copy: %d %s", r.status, r.body)
+	}
+	w.refused(alice, 501, "NotImplemented", "POST", "/bkt/k?select&select-type=2", nil)
+}
+
 func TestPoliciesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -431,6 +456,7 @@ func TestBucketACL(t *testing.T) {
 	w.cannot(bob, "PUT", "/bkt/k", []byte("x"))
 	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read-write")
 	w.refused(user{}, 400, "XAmzContentSHA256Mismatch", "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: "+sha256Hex([]byte("other")))
+	w.refused(user{}, 400, "XAmzContentSHA256Mismatch", "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: no hash")
 	w.refused(user{}, 400, "InvalidRequest", "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: "+sigv4.StreamingPayload)
 	w.can(user{}, "PUT", "/bkt/new", []byte("anonymous"), "x-amz-content-sha256: "+sha256Hex([]byte("anonymous")))
 	if r := w.can(alice, "GET", "/bkt/new", nil); string(r.body) != "anonymous" {
@@ -471,12 +497,13 @@ func TestBucketACL(t *testing.T) {
 	grant := func(g types.Grantee, p types.Permission) types.Grant { return types.Grant{Grantee: &g, Permission: p} }
 	to := func(id string) types.Grantee { return types.Grantee{Type: types.TypeCanonicalUser, ID: aws.String(id)} }
 	all := types.Grantee{Type: types.TypeGroup, URI: aws.String("http://acs.amazonaws.com/groups/global/AllUsers")}
-	if err := put("alice", grant(to("alice"), types.PermissionFullControl), grant(to("bob"), types.PermissionReadAcp), grant(all, types.PermissionRead)); err != nil {
+	if err := put("alice", grant(to("bob"), types.PermissionReadAcp), grant(all, types.PermissionRead), grant(to("alice"), types.PermissionFullControl)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := w.aws(bob).GetBucketAcl(t.Context(), &s3.GetBucketAclInput{Bucket: aws.String("bkt")})
-	if err != nil || aws.ToString(got.Owner.ID) != "alice" || len(got.Grants) != 3 || aws.ToString(got.Grants[0].Grantee.URI) != aws.ToString(all.URI) ||
-		aws.ToString(got.Grants[2].Grantee.ID) != "bob" || got.Grants[2].Permission != types.PermissionReadAcp {
+	if err != nil || aws.ToString(got.Owner.ID) != "alice" || len(got.Grants) != 3 || aws.ToString(got.Grants[0].Grantee.ID) != "alice" ||
+		aws.ToString(got.Grants[1].Grantee.ID) != "bob" || got.Grants[1].Permission != types.PermissionReadAcp ||
+		aws.ToString(got.Grants[2].Grantee.URI) != aws.ToString(all.URI) {
 		t.Errorf("GetBucketAcl: %+v, %v", got, err)
 	}
 	for _, refused := range []struct {

@@ -379,14 +379,14 @@ func (c *call) setACL(bucket *metadata.Bucket, v *metadata.Version) error {
 	return nil
 }
 
-// sendACL answers with an ACL: groups first, in which everybody is.
+// sendACL answers with an ACL: what its owner has first, as S3 does it.
 func (c *call) sendACL(acl *metadata.ACL) error {
 	d := newDocument("AccessControlPolicy")
 	c.writeOwner(d, "Owner", acl.Owner)
 	d.start("AccessControlList")
-	for _, groups := range []bool{true, false} {
+	for _, owners := range []bool{true, false} {
 		for _, g := range acl.Grants {
-			if (g.Group != "") == groups {
+			if (g.User == acl.Owner) == owners {
 				writeGrant(d, g)
 			}
 		}

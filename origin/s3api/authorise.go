@@ -21,6 +21,9 @@ func (c *call) authorise() error {
 		ok = reads
 	case c.op.access == signedForm, c.op.access == perKey: // later
 	default:
+		if text := c.needsUser(); text != "" && c.who.anonymous() {
+			return refuse(errAccessDenied, "%s", text)
+		}
 		if err := c.permitOperation(); err != nil {
 			return err
 		}
@@ -29,6 +32,29 @@ func (c *call) authorise() error {
 		return errAccessDenied
 	}
 	return c.expectOwner()
+}
+
+const anonymousRefusal = "Anonymous users cannot invoke this API. Please authenticate."
+
+// anonymousRefusals are what S3 tells anonymous callers of the operations that
+// nothing lets them do: no policy, and no ACL.
+var anonymousRefusals = map[string]string{
+	"CreateBucket": anonymousRefusal, "PutBucketAcl": anonymousRefusal, "PutObjectAcl": anonymousRefusal,
+	"SelectObjectContent":           anonymousRefusal,
+	"CreateMultipartUpload":         "Anonymous users cannot initiate multipart uploads. Please authenticate.",
+	"CopyObject":                    "Anonymous users cannot copy objects. Please authenticate.",
+	"GetBucketOwnershipControls":    "s3:GetBucketOwnershipControls does not support Anonymous requests!",
+	"PutBucketOwnershipControls":    "s3:PutBucketOwnershipControls does not support Anonymous requests!",
+	"DeleteBucketOwnershipControls": "s3:PutBucketOwnershipControls does not support Anonymous requests!",
+}
+
+// needsUser is what S3 tells anonymous callers of the operation, "" if they may
+// be let do it.
+func (c *call) needsUser() string {
+	if c.op.name == "PutObject" && c.header("X-Amz-Copy-Source") != "" {
+		return anonymousRefusals["CopyObject"]
+	}
+	return anonymousRefusals[c.op.name]
 }
 
 // permitOperation asks the bucket for all that the operation does.
@@ -153,7 +179,7 @@ func (c *call) mayList() bool {
 var actionsOf = map[string]string{
 	"ListBuckets": "ListAllMyBuckets", "HeadBucket": "ListBucket", "ListObjects": "ListBucket", "ListObjectsV2": "ListBucket",
 	"ListObjectVersions": "ListBucketVersions", "ListMultipartUploads": "ListBucketMultipartUploads", "ListParts": "ListMultipartUploadParts",
-	"HeadObject": "GetObject", "CreateMultipartUpload": "PutObject", "UploadPart": "PutObject", "CompleteMultipartUpload": "PutObject",
+	"HeadObject": "GetObject", "SelectObjectContent": "GetObject", "CreateMultipartUpload": "PutObject", "UploadPart": "PutObject", "CompleteMultipartUpload": "PutObject",
 	"PostObject": "PutObject", "GetBucketCors": "GetBucketCORS", "PutBucketCors": "PutBucketCORS", "DeleteBucketCors": "PutBucketCORS",
 	"DeleteBucketTagging": "PutBucketTagging", "DeleteBucketOwnershipControls": "PutBucketOwnershipControls",
 	"GetPublicAccessBlock": "GetBucketPublicAccessBlock", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",

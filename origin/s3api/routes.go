@@ -81,6 +81,12 @@ func newRoutes() routes {
 	add(object, "POST", "uploadId", "CompleteMultipartUpload", write, (*call).completeUpload)
 	add(object, "DELETE", "uploadId", "AbortMultipartUpload", write, (*call).abortUpload)
 
+	// Both are refused, but not before it is known that the caller might.
+	for selector, name := range map[string]string{"restore": "RestoreObject", "select": "SelectObjectContent"} {
+		add(object, "POST", selector, name, readObject, func(*call) error {
+			return refuse(errNotImplemented, "").with("Header", selector)
+		})
+	}
 	addUnconfigured(add)
 	return m
 }
