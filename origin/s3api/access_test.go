@@ -170,6 +170,9 @@ func TestAnonymousAlwaysRefused(t *testing.T) {
 	if r := w.do(user{}, "PUT", "/bkt/copy", nil, "x-amz-copy-source: bkt/k"); r.status != 403 || !strings.Contains(string(r.body), "cannot copy objects") {
 		t.Errorf("copy: %d %s", r.status, r.body)
 	}
+	w.refused(user{}, 405, "MethodNotAllowed", "GET", "/bkt?policy", nil)
+	w.refused(user{}, 405, "MethodNotAllowed", "PUT", "/bkt?policy", policyOf(allow("", "s3:*", "bkt")))
+	w.refused(user{}, 405, "MethodNotAllowed", "DELETE", "/bkt?policy", nil)
 	w.refused(alice, 501, "NotImplemented", "POST", "/bkt/k?select&select-type=2", nil)
 }
 

@@ -74,6 +74,9 @@ func (c *call) permitOperation() error {
 			return err
 		}
 	}
+	if c.who.anonymous() && strings.HasSuffix(c.op.name, "BucketPolicy") { // which needs an account, whatever the policy says
+		return refuse(errMethodNotAllowed, "").with("Method", c.r.Method).with("ResourceType", "BUCKETPOLICY")
+	}
 	return nil
 }
 
