@@ -439,6 +439,7 @@ func TestOwnershipControls(t *testing.T) {
 			t.Errorf("%s: %q", ownership, got)
 		}
 	}
+	w.can(alice, "PUT", "/bkt?ownershipControls", set("ObjectWriter"))
 	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read")
 	w.refused(alice, 400, "InvalidBucketAclWithObjectOwnership", "PUT", "/bkt?ownershipControls", set("BucketOwnerEnforced"))
 	w.refused(alice, 400, "InvalidBucketAclWithObjectOwnership", "PUT", "/ccc", nil, "x-amz-acl: public-read", "x-amz-object-ownership: BucketOwnerEnforced")
