@@ -1,8 +1,10 @@
 package edge_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,6 +47,7 @@ type object struct {
 	id      string // as clients see it
 	etag    string
 	body    []byte
+	film    *pattern // instead of body
 	header  http.Header
 	when    time.Time
 	key     string // of its owner's, without which nobody may read it
@@ -91,6 +94,43 @@ func (o *origin) put(name string, body []byte, header ...string) *object {
 	}
 	o.objects[name] = obj
 	return obj
+}
+
+// pattern is a body too large to be held: a MiB that repeats, each time with its
+// number in front.
+type pattern struct {
+	block []byte
+	size  int
+}
+
+// putPattern makes a pattern of that size the current version of bucket/key.
+func (o *origin) putPattern(name string, size int) *pattern {
+	p := &pattern{block: random(mib, uint64(size)), size: size}
+	obj := o.put(name, p.block)
+	o.set(func() { obj.film = p })
+	return p
+}
+
+// part returns the bytes from first to before end.
+func (p *pattern) part(first, end int) []byte {
+	b := make([]byte, 0, end-first)
+	for at := first; at < end; {
+		block, in := at/mib, at%mib
+		var number [8]byte
+		binary.BigEndian.PutUint64(number[:], uint64(block))
+		from := p.block[in:]
+		if in < len(number) {
+			from = number[in:]
+		}
+		from = from[:min(len(from), end-at)]
+		b, at = append(b, from...), at+len(from)
+	}
+	return b
+}
+
+// holds says whether b are its bytes from first on.
+func (p *pattern) holds(b []byte, first int) bool {
+	return first+len(b) <= p.size && bytes.Equal(b, p.part(first, first+len(b)))
 }
 
 func (o *origin) remove(name string) {
@@ -204,16 +244,24 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 	for name, values := range obj.header {
 		h[name] = values
 	}
-	body, status := obj.body, http.StatusOK
-	if first, last, ok := rangeOf(r.Header.Get("Range")); ok && len(body) > 0 {
-		if first >= len(body) {
-			h.Set("Content-Range", fmt.Sprintf("bytes */%d", len(body)))
+	body, size, status := obj.body, len(obj.body), http.StatusOK
+	if obj.film != nil {
+		size = obj.film.size
+	}
+	if first, last, ok := rangeOf(r.Header.Get("Range")); ok && size > 0 {
+		if first >= size {
+			h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 			return
 		}
-		last = min(last, len(body)-1)
-		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)))
-		body, status = body[first:last+1], http.StatusPartialContent
+		last = min(last, size-1)
+		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, size))
+		if status = http.StatusPartialContent; obj.film != nil {
+			body = obj.film.part(first, last+1)
+		} else {
+			body = body[first : last+1]
+		}
+		h.Set(hop.Sum, hop.SumOf(body))
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

@@ -2,7 +2,9 @@ package edge_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"meridian/edge"
+	"meridian/edge/fetch"
+	"meridian/internal/faultlink"
 	"meridian/internal/hop"
 	"meridian/metadata"
 )
@@ -281,4 +285,27 @@ func TestZoneEdgesMayAskThemselves(t *testing.T) {
 		}
 	}
 	s.wantAsked(t, "by two edges", 2)
+}
+
+// A regional node that takes requests and answers none, not even whether it is
+// there, does not hold a page up for as long as a slow origin would.
+func TestZoneRegionalIsSilent(t *testing.T) {
+	t.Parallel()
+	x := newTiers(t, say("page", "Cache-Control: max-age=60"), nil)
+	links := faultlink.New((&net.Dialer{}).DialContext)
+	x.node.stop()
+	e := x.w.start(metadata.TierEdge, "edge-europe-1", func(c *edge.Config) {
+		c.Dial, c.Timeouts = links.Dial, fetch.Timeouts{Late: 200 * time.Millisecond}
+	})
+	x.w.control.eventually(t, "the edge knows the regional node", func() bool {
+		a := e.request(http.MethodGet, "/site/ready", signed(userKey, userSecret))
+		return strings.HasPrefix(a.header.Get("Cache-Status"), "meridian-regional-europe; ")
+	})
+	links.Set(host(t, x.regional.url), faultlink.Fault{Dead: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // less than the wait for a header
+	defer cancel()
+	a, err := e.do(ctx, http.MethodGet, "/site/page", signed(userKey, userSecret))
+	if err != nil || a.status != 200 || string(a.body) != "page" || strings.Contains(a.header.Get("Cache-Status"), "regional") {
+		t.Errorf("%+v, %v", a, err)
+	}
 }
