@@ -293,7 +293,7 @@ func TestZoneRegionalIsSilent(t *testing.T) {
 	t.Parallel()
 	x := newTiers(t, say("page", "Cache-Control: max-age=60"), nil)
 	links := faultlink.New((&net.Dialer{}).DialContext)
-	x.node.stop()
+	x.stop()
 	e := x.w.start(metadata.TierEdge, "edge-europe-1", func(c *edge.Config) {
 		c.Dial, c.Timeouts = links.Dial, fetch.Timeouts{Late: 200 * time.Millisecond}
 	})
