@@ -63,6 +63,10 @@ func (c *call) serve() error {
 			return err
 		}
 	}
+	if c.op.access == forTokens && c.r.Header.Get("Content-Type") == "" && !sigv4.Present(c.r) {
+		c.op = nil // nothing of the other service's: a POST that S3 does not have
+		return unroutable(routeKey{service, c.r.Method, ""})
+	}
 	if c.op.access == forTokens {
 		return c.op.run(c)
 	}

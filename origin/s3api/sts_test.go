@@ -281,6 +281,7 @@ func TestTokenServiceRefuses(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", name, c.got.status, c.got.body, c.status, c.code)
 		}
 	}
+	w.refused(user{}, 405, "MethodNotAllowed", "POST", "/", nil) // of S3, for who says nothing of the other
 }
 
 // What SDKs do by themselves.
