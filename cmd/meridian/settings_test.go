@@ -103,7 +103,7 @@ func TestCommandLineErrors(t *testing.T) {
 		`unknown option --widow`:      {"report", "--widow", "5m"},
 		`unexpected argument "extra"`: {"version", "extra"},
 		`unknown option --pages`:      {"purge", "/b/k", "--pages"},
-		`unexpected argument "more"`:  {"key", "list", "--api", "http://127.0.0.1:1", "x", "more"},
+		`unexpected argument "more"`:  {"bucket", "list", "--api", "http://127.0.0.1:1", "x", "more"},
 	} {
 		var out, errs strings.Builder
 		p := process{stdout: &out, stderr: &errs, env: func(string) (string, bool) { return "", false }}
