@@ -20,8 +20,9 @@ type recent[K comparable, V any] struct {
 	now  func() time.Time
 	load func(context.Context, K) (V, error)
 
-	mu      sync.Mutex
-	entries map[K]recentEntry[V]
+	mu        sync.Mutex
+	entries   map[K]recentEntry[V]
+	forgotten uint64 // calls of forget
 }
 
 type recentEntry[V any] struct {
@@ -38,6 +39,7 @@ func (r *recent[K, V]) get(ctx context.Context, k K) (V, error) {
 	now := r.now()
 	r.mu.Lock()
 	e, ok := r.entries[k]
+	forgotten := r.forgotten
 	r.mu.Unlock()
 	if ok && now.Before(e.until) {
 		return e.value, nil
@@ -48,6 +50,9 @@ func (r *recent[K, V]) get(ctx context.Context, k K) (V, error) {
 	if err != nil {
 		delete(r.entries, k)
 		return v, err
+	}
+	if r.forgotten != forgotten {
+		return v, nil // it may be from before what made somebody forget it
 	}
 	if len(r.entries) >= recentSize {
 		clear(r.entries) // cheaper than an order of age, and everything is soon looked up again
@@ -61,4 +66,5 @@ func (r *recent[K, V]) forget(k K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.entries, k)
+	r.forgotten++
 }
