@@ -15,6 +15,7 @@ import (
 func FuzzParseHeader(f *testing.F) {
 	f.Add(signedGet().Header.Get("Authorization"))
 	f.Add("AWS4-HMAC-SHA256 Credential=a/b/c/20130524/r/s3/aws4_request,SignedHeaders=host,Signature=" + EmptyPayload)
+	f.Add("AWS4-HMAC-SHA256 Credential=a/2013 524/r/s3/aws4_request,SignedHeaders=host,Signature=" + EmptyPayload)
 	f.Add("AWS4-HMAC-SHA256 Credential=,,=,Signature")
 	f.Fuzz(func(t *testing.T, header string) {
 		c, err := parseHeader(header)
@@ -25,8 +26,12 @@ func FuzzParseHeader(f *testing.F) {
 			}
 			return
 		}
-		if c.AccessKey == "" || len(c.Date) != 8 || len(c.signature) != 64 || c.signs("host") != 1 {
+		if c.AccessKey == "" || len(c.signature) != 64 || c.signs("host") != 1 {
 			t.Fatalf("%q gave %+v", header, c)
+		}
+		v := Verifier{Regions: []string{c.Region}, Service: c.Service}
+		if v.checkScope(&c.Scope, c.place) == nil && len(c.Date) != 8 {
+			t.Fatalf("%q is of the day %q", header, c.Date)
 		}
 	})
 }
