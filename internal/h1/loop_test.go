@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,10 @@ func (shop) Answer(r *h1.Request, a *h1.Answer) bool {
 	switch string(r.Target) {
 	case "/panic":
 		panic("of the handler")
-	case "/hot":
+	case "/hot", "/busy":
+		if string(r.Target) == "/busy" {
+			time.Sleep(100 * time.Microsecond)
+		}
 		a.Status = http.StatusOK
 		a.Head = append(a.Head, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"...)
 		return a.Add([]byte("hot"))
@@ -131,5 +135,24 @@ func TestRequestsInPieces(t *testing.T) {
 	silent, end := dial(t, addr)
 	if _, err := end.ReadByte(); err == nil || silent == nil {
 		t.Error("one who asks nothing is kept")
+	}
+}
+
+// Some who ask without a pause, and take all answers, do not keep others waiting.
+func TestRequestsWithoutAPauseLeaveOthersTheirTurn(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, h1.Options{Handler: shop{}, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute})
+	raw := strings.Repeat("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n", 20_000) // 2 s and more
+	for range runtime.GOMAXPROCS(0) {
+		c, r := dial(t, addr)
+		go func() { _, _ = io.WriteString(c, raw) }()
+		go func() { _, _ = io.Copy(io.Discard, r) }()
+	}
+	time.Sleep(100 * time.Millisecond)
+	c, r := dial(t, addr)
+	began := time.Now()
+	ask(t, c, r, "/hot", "hot")
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a request took %v", took)
 	}
 }

@@ -26,7 +26,7 @@ type polled struct {
 	due       time.Time // when it is closed, for saying or taking nothing
 	out       *output   // an answer on its way, or nil
 	unread    bool      // more came meanwhile
-	queued    bool      // is in poller.again
+	queued    bool      // is in poller.again, to write or read more
 	lingering bool      // ends: only the client's end is waited for
 }
 
@@ -41,7 +41,9 @@ type output struct {
 	mark int64  // ans.Sent when the client's time to take more began
 }
 
-// read reads what has come and serves it. ended says that nothing will follow.
+// read reads what has come and serves it, a buffer of it at a time: one who sends
+// without a pause waits for a turn behind everybody else. ended says that the end
+// may have come, of which there would be no other event.
 func (p *poller) read(c *polled, ended bool) {
 	defer p.save(c)
 	for {
@@ -55,8 +57,9 @@ func (p *poller) read(c *polled, ended bool) {
 		case errno != 0, c.lingering && n == 0:
 			p.close(c)
 			return
-		case c.lingering:
-			continue // what comes now is for nobody
+		case c.lingering: // what comes now is for nobody
+			p.queue(c)
+			return
 		case n == 0:
 			// One cut in the middle is for net/http to answer, which says nothing
 			// to less than four bytes of a second request.
@@ -72,9 +75,18 @@ func (p *poller) read(c *polled, ended bool) {
 			c.unread = c.unread || full || ended // of use if an answer is on its way
 			return
 		}
-		if !full && !ended {
-			return // more would be another event
+		if full || ended {
+			p.queue(c)
 		}
+		return // more would be another event
+	}
+}
+
+// queue has resume go on with a connection after the others.
+func (p *poller) queue(c *polled) {
+	if !c.queued {
+		c.queued = true
+		p.again = append(p.again, c)
 	}
 }
 
@@ -214,7 +226,11 @@ func (p *poller) adopt(c *polled) {
 func (p *poller) resume(c *polled) {
 	defer p.save(c)
 	c.queued = false
-	if p.conns[c.fd] != c || c.out == nil {
+	switch {
+	case p.conns[c.fd] != c:
+		return
+	case c.out == nil:
+		p.read(c, true)
 		return
 	}
 	p.push(c)
@@ -252,8 +268,7 @@ func (p *poller) push(c *polled) {
 				o.mark, c.due = o.ans.Sent, p.now.Add(p.loop.opts.SlowClient)
 			}
 			if budget -= n; budget <= 0 && (len(o.head) > 0 || o.ans.pieces > 0) {
-				c.queued = true
-				p.again = append(p.again, c)
+				p.queue(c)
 				return
 			}
 		}

@@ -44,7 +44,7 @@ type poller struct {
 	conns []*polled // by descriptor
 	held  atomic.Int64
 	busy  atomic.Int64 // answers on their way, and ends that linger
-	again []*polled    // have more to write, after the others
+	again []*polled    // have more to write or read, after the others
 
 	buf    [bufferSize]byte
 	req    Request
@@ -176,7 +176,7 @@ func (p *poller) look(e *unix.EpollEvent) {
 		if e.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 && !c.queued {
 			p.resume(c)
 		}
-	case e.Events&^unix.EPOLLOUT != 0:
+	case e.Events&^unix.EPOLLOUT != 0 && !c.queued:
 		p.read(c, e.Events&unix.EPOLLRDHUP != 0)
 	}
 }
