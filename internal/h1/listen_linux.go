@@ -152,7 +152,7 @@ func (l *polledListener) Accept() (net.Conn, error) {
 		for len(l.queue) == 0 && !l.closed {
 			l.come.Wait()
 		}
-		if l.closed {
+		if len(l.queue) == 0 {
 			l.mu.Unlock()
 			return nil, net.ErrClosed
 		}
@@ -165,7 +165,8 @@ func (l *polledListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener. What has been accepted goes on.
+// Close implements net.Listener. What has been accepted goes on, and Accept still
+// returns what a poller has given it before.
 func (l *polledListener) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -173,13 +174,8 @@ func (l *polledListener) Close() error {
 		return nil
 	}
 	l.closed = true
-	queue := l.queue
-	l.queue = nil
 	l.come.Broadcast()
 	l.mu.Unlock()
-	for _, c := range queue {
-		_ = unix.Close(c.fd)
-	}
 	for _, p := range l.pollers {
 		p.do(p.unlisten)
 	}
@@ -280,6 +276,12 @@ func (l *polledListener) cut() {
 // stop implements polling.
 func (l *polledListener) stop() {
 	_ = l.Close()
+	l.mu.Lock()
+	for _, c := range l.queue { // nobody has called Accept
+		_ = unix.Close(c.fd)
+	}
+	l.queue = nil
+	l.mu.Unlock()
 	l.running.Wait() // their connections were cut, or are done
 	for _, p := range l.pollers {
 		p.stop()

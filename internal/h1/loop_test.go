@@ -2,6 +2,7 @@ package h1_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -154,5 +155,52 @@ func TestRequestsWithoutAPauseLeaveOthersTheirTurn(t *testing.T) {
 	ask(t, c, r, "/hot", "hot")
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("a request took %v", took)
+	}
+}
+
+// Requests of which a part is there when the server shuts down are answered.
+func TestADrainAnswersWhatHasBegun(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := h1.New(h1.Options{Handler: shop{}, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute})
+	srv := &http.Server{Handler: shop{}, ConnState: h1.ConnState}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(loop.Listen(l)) }()
+	t.Cleanup(loop.Close)
+	const many = 200
+	var conns [many]net.Conn
+	var answers [many]*bufio.Reader
+	for i := range many {
+		conns[i], answers[i] = dial(t, l.Addr().String())
+		if _, err := io.WriteString(conns[i], "GET /hot HTTP/1.1\r\nHo"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	down := make(chan error, 1)
+	go func() {
+		loop.Drain()
+		down <- srv.Shutdown(t.Context())
+	}()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+	for i := range many {
+		if _, err := io.WriteString(conns[i], "st: x\r\n\r\n"); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		resp, err := http.ReadResponse(answers[i], nil)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "hot" {
+			t.Errorf("connection %d: %q, %v", i, body, err)
+		}
+	}
+	if err := <-down; err != nil {
+		t.Error(err)
 	}
 }
