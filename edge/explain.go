@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -98,20 +97,7 @@ func (n *Node) heldSlices(o purge.Object, h *httpcache.Head) *metadata.HeldSlice
 // it tells what clients have read.
 func (n *Node) serveExplain(w http.ResponseWriter, r *http.Request) {
 	e, err := n.explainTo(r)
-	if err != nil {
-		writeError(w, r, asAPIError(err))
-		return
-	}
-	body, err := json.Marshal(e)
-	if err != nil {
-		writeError(w, r, asAPIError(err))
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // whoever is gone may ask again
+	answerNode(w, r, e, err)
 }
 
 func (n *Node) explainTo(r *http.Request) (metadata.Holding, error) {

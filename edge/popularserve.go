@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 
 	"meridian/edge/cache"
 	"meridian/internal/hop"
@@ -18,20 +17,7 @@ import (
 // tells what clients have read.
 func (n *Node) servePopular(w http.ResponseWriter, r *http.Request) {
 	answer, err := n.popular(r)
-	if err != nil {
-		writeError(w, r, asAPIError(err))
-		return
-	}
-	body, err := json.Marshal(answer)
-	if err != nil {
-		writeError(w, r, asAPIError(err))
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // the edge asks again
+	answerNode(w, r, answer, err)
 }
 
 func (n *Node) popular(r *http.Request) (popularity, error) {

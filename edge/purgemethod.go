@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"meridian/metadata"
 )
@@ -42,11 +41,6 @@ func (x *exchange) purgeURL(ctx context.Context, path string) error {
 		return &apiError{status: http.StatusBadGateway, code: "BadGateway", message: "The metadata role did not take the purge."}
 	}
 	x.headerOut()
-	h := x.w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(answer)))
-	x.w.WriteHeader(http.StatusOK)
-	_, _ = x.w.Write(answer) // a client that is gone may ask for its state
+	sendJSON(x.w, answer)
 	return nil
 }
