@@ -22,16 +22,21 @@ func explainPath(key string) string {
 	return hop.ExplainPath + "?" + url.Values{"bucket": {"media"}, "key": {key}}.Encode()
 }
 
-// explain asks a node as the metadata role does.
+// explain asks a node of an object as the metadata role does.
 func (n *node) explain(key string) metadata.Holding {
 	n.w.t.Helper()
-	a := n.request(http.MethodGet, explainPath(key), asNode())
+	return n.explainAt(explainPath(key))
+}
+
+func (n *node) explainAt(path string) metadata.Holding {
+	n.w.t.Helper()
+	a := n.request(http.MethodGet, path, asNode())
 	var h metadata.Holding
 	if err := json.Unmarshal(a.body, &h); a.status != 200 || err != nil {
-		n.w.t.Fatalf("explain %s: %d %s: %v", key, a.status, a.body, err)
+		n.w.t.Fatalf("%s: %d %s: %v", path, a.status, a.body, err)
 	}
 	if h.Node != n.id || h.Region != "europe" {
-		n.w.t.Errorf("explain %s: by %s in %s", key, h.Node, h.Region)
+		n.w.t.Errorf("%s: by %s in %s", path, h.Node, h.Region)
 	}
 	return h
 }
@@ -39,11 +44,16 @@ func (n *node) explain(key string) metadata.Holding {
 // wantMiss fails unless the last miss of a key had this reason and result.
 func (n *node) wantMiss(key, reason, result string) {
 	n.w.t.Helper()
-	switch m := n.explain(key).Miss; {
+	n.wantMissOf(n.explain(key), key, reason, result)
+}
+
+func (n *node) wantMissOf(h metadata.Holding, what, reason, result string) {
+	n.w.t.Helper()
+	switch m := h.Miss; {
 	case m == nil:
-		n.w.t.Errorf("%s: no miss is known, want %s", key, reason)
+		n.w.t.Errorf("%s: no miss is known, want %s", what, reason)
 	case m.Reason != reason || m.Result != result:
-		n.w.t.Errorf("%s: last miss %+v, want %s, %s", key, *m, reason, result)
+		n.w.t.Errorf("%s: last miss %+v, want %s, %s", what, *m, reason, result)
 	}
 }
 

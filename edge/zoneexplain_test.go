@@ -1,7 +1,6 @@
 package edge_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,25 +12,15 @@ import (
 	"meridian/metadata"
 )
 
-// explainTarget asks the node of a zone as the metadata role does.
+// explainTarget asks a node of a pull zone as the metadata role does.
 func (n *node) explainTarget(target string) metadata.Holding {
 	n.w.t.Helper()
-	a := n.request(http.MethodGet, hop.ExplainPath+"?"+url.Values{"bucket": {"site"}, "target": {target}}.Encode(), asNode())
-	var h metadata.Holding
-	if err := json.Unmarshal(a.body, &h); a.status != 200 || err != nil {
-		n.w.t.Fatalf("explain %s: %d %s: %v", target, a.status, a.body, err)
-	}
-	return h
+	return n.explainAt(hop.ExplainPath + "?" + url.Values{"bucket": {"site"}, "target": {target}}.Encode())
 }
 
 func (n *node) wantZoneMiss(target, reason, result string) {
 	n.w.t.Helper()
-	switch m := n.explainTarget(target).Miss; {
-	case m == nil:
-		n.w.t.Errorf("%s: no miss is known, want %s", target, reason)
-	case m.Reason != reason || m.Result != result:
-		n.w.t.Errorf("%s: last miss %+v, want %s, %s", target, *m, reason, result)
-	}
+	n.wantMissOf(n.explainTarget(target), target, reason, result)
 }
 
 func TestZoneTellsWhyItWasAMiss(t *testing.T) {
