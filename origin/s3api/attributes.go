@@ -16,9 +16,6 @@ func (c *call) getObjectAttributes() error {
 	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
 		return err
 	}
-	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
-		return err
-	}
 	want, err := c.wantedAttributes()
 	if err != nil {
 		return err
