@@ -15,13 +15,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"syscall"
 
 	"meridian/internal/devserver"
+	"meridian/internal/program"
 )
 
 // The root key of the Meridian under test.
@@ -30,15 +28,7 @@ const (
 	rootSecret = "clients-root-secret"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "clients:", err)
-		os.Exit(1) //nolint:forbidigo // a program of its own, with nothing left to close
-	}
-}
+func main() { program.Main("clients", run) }
 
 type options struct {
 	meridian string

@@ -22,7 +22,7 @@ const (
 
 // admin stands in for "versitygw admin" in front of Meridian's API: it makes a
 // key for a user that the suite wants.
-func admin(ctx context.Context, args []string) error {
+func admin(ctx context.Context, _ io.Writer, args []string) error {
 	flags := flag.NewFlagSet("admin", flag.ContinueOnError)
 	access := flags.String("a", "", "")
 	secret := flags.String("s", "", "")

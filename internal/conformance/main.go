@@ -19,26 +19,19 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
+
+	"meridian/internal/program"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
 	if filepath.Base(os.Args[0]) == adminName {
-		err = admin(ctx, os.Args[1:])
+		program.Main(adminName, admin)
 	} else {
-		err = run(ctx, os.Stdout, os.Args[1:])
-	}
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "conformance:", err)
-		os.Exit(1) //nolint:forbidigo // a program of its own, with nothing left to close
+		program.Main("conformance", run)
 	}
 }
 

@@ -17,34 +17,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
+
+	"meridian/internal/program"
 )
 
-func main() {
-	var o options
-	flag.DurationVar(&o.each, "each", 5*time.Second, "how long each server is asked in a round")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median counts")
-	flag.StringVar(&o.binary, "meridian", "bin/meridian", "the program to measure")
-	flag.IntVar(&o.port, "port-base", 19400, "first of the ports used")
-	flag.StringVar(&o.only, "only", "", "names of cases, comma-separated; empty: all")
-	flag.StringVar(&o.servers, "servers", "", "names of servers to compare, comma-separated; empty: all")
-	flag.StringVar(&o.cores, "cores", "pinned,unpinned", "pinned, unpinned or both, comma-separated")
-	flag.BoolVar(&o.hold, "hold", false, "start and fill the servers, print where they listen, and wait for an interrupt")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, o)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "edgebench:", err)
-		os.Exit(1) //nolint:forbidigo // a program of its own, with nothing left to close
-	}
-}
+func main() { program.Main("edgebench", run) }
 
 type options struct {
 	each   time.Duration
@@ -57,12 +37,20 @@ type options struct {
 	hold           bool
 }
 
-// chosen reports whether name is in a list; in an empty one everything is.
-func chosen(list, name string) bool {
-	return list == "" || slices.Contains(strings.Split(list, ","), name)
-}
-
-func run(ctx context.Context, w io.Writer, o options) (err error) {
+func run(ctx context.Context, w io.Writer, args []string) (err error) {
+	var o options
+	flags := flag.NewFlagSet("edgebench", flag.ContinueOnError)
+	flags.DurationVar(&o.each, "each", 5*time.Second, "how long each server is asked in a round")
+	flags.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median counts")
+	flags.StringVar(&o.binary, "meridian", "bin/meridian", "the program to measure")
+	flags.IntVar(&o.port, "port-base", 19400, "first of the ports used")
+	flags.StringVar(&o.only, "only", "", "names of cases, comma-separated; empty: all")
+	flags.StringVar(&o.servers, "servers", "", "names of servers to compare, comma-separated; empty: all")
+	flags.StringVar(&o.cores, "cores", "pinned,unpinned", "pinned, unpinned or both, comma-separated")
+	flags.BoolVar(&o.hold, "hold", false, "start and fill the servers, print where they listen, and wait for an interrupt")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	if runtime.NumCPU() < 2 {
 		return errors.New("two cores are needed: one for the server, one for wrk")
 	}
@@ -82,7 +70,7 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 	defer stopOrigin()
 	fmt.Fprintln(w, versions(ctx))
 	for _, pinned := range []bool{true, false} {
-		if pinned && !chosen(o.cores, "pinned") || !pinned && !chosen(o.cores, "unpinned") {
+		if pinned && !program.Chosen(o.cores, "pinned") || !pinned && !program.Chosen(o.cores, "unpinned") {
 			continue
 		}
 		if err := compare(ctx, w, o, dir, pinned); err != nil {
@@ -116,7 +104,7 @@ func compare(ctx context.Context, w io.Writer, o options, dir string, pinned boo
 		return nil
 	}
 	for _, c := range cases {
-		if !chosen(o.only, c.name) {
+		if !program.Chosen(o.only, c.name) {
 			continue
 		}
 		if err := m.measure(ctx, w, list, c); err != nil {

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"meridian/internal/program"
 )
 
 // server is one that is measured.
@@ -28,7 +30,7 @@ func (m *machine) start(ctx context.Context) ([]*server, error) {
 		name  string
 		begin func(context.Context) (*server, error)
 	}{{"meridian", m.meridian}, {"nginx", m.nginx}, {"varnish", m.varnish}, {"haproxy", m.haproxy}, {"trafficserver", m.trafficServer}} {
-		if !chosen(m.o.servers, of.name) {
+		if !program.Chosen(m.o.servers, of.name) {
 			continue
 		}
 		s, err := of.begin(ctx)

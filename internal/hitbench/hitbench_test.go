@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // MIN on a trace that can be followed by hand: room for two of three items.
@@ -57,7 +56,7 @@ func TestRunPrintsEveryTable(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	if err := run(&out, 2000, time.Nanosecond, "5,100", []string{csv, numbers}); err != nil {
+	if err := run(t.Context(), &out, []string{"-requests", "2000", "-pace", "1ns", "-sizes", "5,100", csv, numbers}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"own.csv: 3 requests of 2 items", "own.trace: 3 requests of 2 items", "CDN mix through 3 edges", "33.3 / 25.0", "at 100 %"} {

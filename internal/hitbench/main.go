@@ -11,34 +11,34 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"meridian/internal/program"
 )
 
-func main() {
-	requests := flag.Int("requests", 1_000_000, "requests of each generated trace")
-	pace := flag.Duration("pace", 3*time.Microsecond, "time from request to request for caches that apply writes later")
-	sizes := flag.String("sizes", "1,5,10,25", "sizes of the cache, in percent of the bytes that a trace asks for")
-	flag.Parse()
-	if err := run(os.Stdout, *requests, *pace, *sizes, flag.Args()); err != nil {
-		fmt.Fprintln(os.Stderr, "hitbench:", err)
-		os.Exit(1) //nolint:forbidigo // a program of its own, with nothing to close
-	}
-}
+func main() { program.Main("hitbench", run) }
 
-func run(w io.Writer, requests int, pace time.Duration, sizes string, files []string) error {
-	percents, err := parsePercents(sizes)
+func run(_ context.Context, w io.Writer, args []string) error {
+	flags := flag.NewFlagSet("hitbench", flag.ContinueOnError)
+	requests := flags.Int("requests", 1_000_000, "requests of each generated trace")
+	pace := flags.Duration("pace", 3*time.Microsecond, "time from request to request for caches that apply writes later")
+	sizes := flags.String("sizes", "1,5,10,25", "sizes of the cache, in percent of the bytes that a trace asks for")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	percents, err := parsePercents(*sizes)
 	if err != nil {
 		return err
 	}
-	traces := generated(requests)
-	for _, name := range files {
+	traces := generated(*requests)
+	for _, name := range flags.Args() {
 		t, err := load(name)
 		if err != nil {
 			return err
@@ -46,11 +46,11 @@ func run(w io.Writer, requests int, pace time.Duration, sizes string, files []st
 		traces = append(traces, t)
 	}
 	for _, t := range traces {
-		if err := compare(w, t, percents, pace); err != nil {
+		if err := compare(w, t, percents, *pace); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
-	return twoTiers(w, cdn(requests, 1), pace)
+	return twoTiers(w, cdn(*requests, 1), *pace)
 }
 
 func parsePercents(text string) ([]int64, error) {

@@ -18,33 +18,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"meridian/internal/program"
 )
 
-func main() {
-	var o options
-	flag.DurationVar(&o.each, "each", 5*time.Second, "how long each server is asked in a round")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median counts")
-	flag.StringVar(&o.meridian, "meridian", "bin/meridian", "the program to measure")
-	flag.StringVar(&o.tools, "tools", "", "directory with the programs minio and versitygw")
-	flag.StringVar(&o.dir, "dir", "", "directory for the data, on the disk to measure with (default: that of temporary files)")
-	flag.StringVar(&o.rows, "rows", "", "names of rows, comma-separated; empty: all")
-	flag.StringVar(&o.servers, "servers", "", "names of servers, comma-separated; empty: all")
-	flag.BoolVar(&o.hold, "hold", false, "start and fill the servers, print where they listen, and wait for an interrupt")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, o)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "s3bench:", err)
-		os.Exit(1) //nolint:forbidigo // a program of its own, with nothing left to close
-	}
-}
+func main() { program.Main("s3bench", run) }
 
 type options struct {
 	each            time.Duration
@@ -55,12 +38,20 @@ type options struct {
 	hold            bool
 }
 
-// chosen reports whether name is in a list; in an empty one everything is.
-func chosen(list, name string) bool {
-	return list == "" || slices.Contains(strings.Split(list, ","), name)
-}
-
-func run(ctx context.Context, w io.Writer, o options) (err error) {
+func run(ctx context.Context, w io.Writer, args []string) (err error) {
+	var o options
+	flags := flag.NewFlagSet("s3bench", flag.ContinueOnError)
+	flags.DurationVar(&o.each, "each", 5*time.Second, "how long each server is asked in a round")
+	flags.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median counts")
+	flags.StringVar(&o.meridian, "meridian", "bin/meridian", "the program to measure")
+	flags.StringVar(&o.tools, "tools", "", "directory with the programs minio and versitygw")
+	flags.StringVar(&o.dir, "dir", "", "directory for the data, on the disk to measure with (default: that of temporary files)")
+	flags.StringVar(&o.rows, "rows", "", "names of rows, comma-separated; empty: all")
+	flags.StringVar(&o.servers, "servers", "", "names of servers, comma-separated; empty: all")
+	flags.BoolVar(&o.hold, "hold", false, "start and fill the servers, print where they listen, and wait for an interrupt")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	if err := check(o); err != nil {
 		return err
 	}
@@ -94,7 +85,7 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 	}
 	stopWatching := watchMemory(list)
 	for _, r := range rows {
-		if !chosen(o.rows, r.name) {
+		if !program.Chosen(o.rows, r.name) {
 			continue
 		}
 		if err := measure(ctx, w, o, list, r); err != nil {

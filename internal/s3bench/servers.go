@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"meridian/internal/devserver"
+	"meridian/internal/program"
 )
 
 // server is one that is measured.
@@ -44,7 +45,7 @@ func (m *machine) start(ctx context.Context) ([]*server, error) {
 		name  string
 		begin func(context.Context, string) (*server, error)
 	}{{"meridian", m.meridian}, {"minio", m.minio}, {"versitygw", m.versitygw}} {
-		if !chosen(m.o.servers, of.name) {
+		if !program.Chosen(m.o.servers, of.name) {
 			continue
 		}
 		s, err := of.begin(ctx, of.name)
