@@ -41,9 +41,10 @@ func (s *Store) Head(ctx context.Context) (metadata.Seq, error) {
 }
 
 // Poll implements metadata.Feed. Events of transactions at or above the oldest
-// running one are withheld, since that one may yet commit below them. The floor
-// and the events come from one statement, hence one state of the database:
-// nothing can be removed between the two.
+// running one are withheld, since that one may yet commit below them; whether
+// there are any is asked of the last one only, which is a look at one end of the
+// index however many there are. The floor and the events come from one statement,
+// hence one state of the database: nothing can be removed between the two.
 func (s *Store) Poll(ctx context.Context, after metadata.Seq, limit int) ([]metadata.Event, error) {
 	if limit < 1 {
 		return nil, metadata.Invalidf("feed limit %d is not positive", limit)
@@ -55,8 +56,8 @@ func (s *Store) Poll(ctx context.Context, after metadata.Seq, limit int) ([]meta
 		               -- A position of the future is one of another database,
 		               -- or of this one before it was restored from a backup.
 		               OR $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) AS gone,
-		               EXISTS (SELECT FROM outbox
-		                        WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())) AS withheld
+		               coalesce((SELECT xid FROM outbox ORDER BY xid DESC, id DESC LIMIT 1)
+		                     >= pg_snapshot_xmin(pg_current_snapshot()), false) AS withheld
 		          FROM feed_floor) f
 		  LEFT JOIN LATERAL (
 		        SELECT * FROM outbox

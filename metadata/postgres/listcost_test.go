@@ -52,17 +52,39 @@ func TestPageCostsWhatItShows(t *testing.T) {
 	}
 }
 
-// rowsRead is how many rows of object and object_history were fetched so far, by
-// index or otherwise.
-func rowsRead(t testing.TB, s *postgres.Store, conn *pgx.Conn) int64 {
+// TestPollCostsWhatItDelivers counts the rows of the outbox that followers read
+// who have heard nearly all of it.
+func TestPollCostsWhatItDelivers(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	s := open(t, url, func(c *postgres.Config) { c.MaxConns = 1 }) // as above
+	execute(t, url, `INSERT INTO outbox (type) SELECT 'old' FROM generate_series(1, 20000)`)
+	after := ask(t, s, "heard")
+	ask(t, s, "new") // which may be withheld for what other tests are at
+	conn := connect(t, url)
+	for range 7 { // as above
+		before := rowsRead(t, s, conn, "outbox")
+		events := poll(t, s, after)
+		if read := rowsRead(t, s, conn, "outbox") - before; read > 10 {
+			t.Fatalf("%d rows were read for %d events", read, len(events))
+		}
+	}
+}
+
+// rowsRead is how many rows of some tables were fetched so far, by index or
+// otherwise; of object and object_history where none is named.
+func rowsRead(t testing.TB, s *postgres.Store, conn *pgx.Conn, tables ...string) int64 {
 	t.Helper()
 	if err := s.FlushStatistics(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if len(tables) == 0 {
+		tables = []string{"object", "object_history"}
+	}
 	var n int64
 	err := conn.QueryRow(t.Context(), `
 		SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables
-		 WHERE relname IN ('object', 'object_history')`).Scan(&n)
+		 WHERE relname = ANY ($1)`, tables).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
