@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
-	"strings"
 
 	"meridian/edge/httpcache"
 	"meridian/edge/purge"
@@ -61,20 +59,10 @@ func (n *Node) identify(r *http.Request) (caller, error) {
 	}
 	// Nodes sign headers, and sign all that they ask for in them: a presigned
 	// URL of a node would be a key to everything.
-	if auth.Presigned || !signsHops(r, auth.SignedHeaders) {
+	if auth.Presigned || !hop.Signs(r.Header, auth.SignedHeaders) {
 		return caller{}, errDenied()
 	}
 	return caller{node: true}, nil
-}
-
-func signsHops(r *http.Request, signed string) bool {
-	names := strings.Split(signed, ";")
-	for name := range r.Header {
-		if strings.HasPrefix(name, "X-Meridian-") && !slices.Contains(names, strings.ToLower(name)) {
-			return false
-		}
-	}
-	return true
 }
 
 // errObjectNeeded says that a decision depends on the object, which is not known.

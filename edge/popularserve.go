@@ -62,7 +62,7 @@ func (n *Node) readSigned(r *http.Request) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case auth.AccessKey != hop.NodeAccessKey, auth.Presigned, !signsHops(r, auth.SignedHeaders), auth.PayloadHash == sigv4.UnsignedPayload:
+	case auth.AccessKey != hop.NodeAccessKey, auth.Presigned, !hop.Signs(r.Header, auth.SignedHeaders), auth.PayloadHash == sigv4.UnsignedPayload:
 		return nil, errDenied()
 	}
 	body, _, err := auth.Body(r)

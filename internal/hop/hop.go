@@ -7,7 +7,10 @@ package hop
 
 import (
 	"hash/crc32"
+	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -99,6 +102,19 @@ func ParseTimeout(s string) (d time.Duration, ok bool) {
 		return 0, false
 	}
 	return time.Duration(min(ms, uint64(longestTimeout/time.Millisecond))) * time.Millisecond, true
+}
+
+// Signs says whether signed, the names of the signed headers in lower case, joined
+// by ";", has all that a hop asks for in headers. What somebody on the way has
+// added to the request of a node is not obeyed.
+func Signs(h http.Header, signed string) bool {
+	names := strings.Split(signed, ";")
+	for name := range h {
+		if strings.HasPrefix(name, "X-Meridian-") && !slices.Contains(names, strings.ToLower(name)) {
+			return false
+		}
+	}
+	return true
 }
 
 // ExplainPath is where a cache node tells the metadata role what it holds of an

@@ -52,6 +52,11 @@ func (c *call) identify() error {
 	if err != nil {
 		return fmt.Errorf("verify signature: %w", err)
 	}
+	// Nodes sign headers, and all that they ask for in them: a presigned URL of a
+	// node would be a key to everything.
+	if who.node && (auth.Presigned || !hop.Signs(c.r.Header, auth.SignedHeaders)) {
+		return errAccessDenied
+	}
 	c.who, c.auth = who, auth
 	return nil
 }

@@ -4,7 +4,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"meridian/internal/hop"
+	"meridian/internal/sigv4"
 	"meridian/metadata"
 )
 
@@ -27,6 +30,17 @@ func TestSystemBucket(t *testing.T) {
 	}
 	if r := w.do(node, http.MethodGet, path, nil); r.status != 200 || string(r.body) != "film" {
 		t.Errorf("a node's read: %d %q", r.status, r.body)
+	}
+	// What a node says is in its signature: nobody adds to it, nor hands it on.
+	added := w.request(http.MethodGet, path, nil)
+	sigv4.Signer{AccessKey: node.key, Secret: node.secret, Region: region}.Sign(added, sigv4.UnsignedPayload, time.Now())
+	added.Header.Set(hop.RequestLocal, "1")
+	presigned := w.request(http.MethodGet, path, nil)
+	sigv4.Signer{AccessKey: node.key, Secret: node.secret, Region: region}.Presign(presigned, time.Hour, time.Now())
+	for what, r := range map[string]*http.Request{"with a header added": added, "presigned": presigned} {
+		if got := w.send(r); got.status != 403 {
+			t.Errorf("a node's request %s: %d", what, got.status)
+		}
 	}
 	for _, u := range []user{{}, root, writer, reader} {
 		for method, path := range map[string]string{
