@@ -619,3 +619,55 @@ func TestPolicyOnSignatureVersion(t *testing.T) {
 	}
 	w.can(alice, "GET", "/bkt/k", nil)
 }
+
+// What a body asks for has the condition keys that the headers of a new object
+// have: else a policy would let through what it was written against.
+func TestPolicyConditionsOnBodies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/photos", nil, "x-amz-bucket-object-lock-enabled: true")
+	object := []byte("x")
+	w.can(alice, "PUT", "/photos/k", object, "Content-MD5: "+md5Of(object))
+	set := func(statements ...string) {
+		t.Helper()
+		w.can(alice, "PUT", "/photos?policy", policyOf(statements...))
+	}
+	tags := func(key string) ([]byte, string) {
+		return summed(`<Tagging><TagSet><Tag><Key>` + key + `</Key><Value>v</Value></Tag></TagSet></Tagging>`)
+	}
+	set(allow("bob", "s3:PutObjectTagging", "photos/*") + `,"Condition":{"ForAllValues:StringEquals":{"s3:RequestObjectTagKeys":["mine"]}}`)
+	body, sum := tags("yours")
+	w.cannot(bob, "PUT", "/photos/k?tagging", body, sum)
+	body, sum = tags("mine")
+	w.can(bob, "PUT", "/photos/k?tagging", body, sum)
+	w.refused(bob, 400, "MalformedXML", "PUT", "/photos/k?tagging", []byte("<Tagging/>"), "Content-MD5: "+md5Of([]byte("<Tagging/>")))
+	w.cannot(user{}, "PUT", "/photos/k?tagging", body, sum)
+	set(allow("bob", "s3:PutObjectTagging", "photos/*") + `,"Condition":{"StringEquals":{"s3:RequestObjectTag/mine":"v"}}`)
+	w.can(bob, "PUT", "/photos/k?tagging", body, sum)
+
+	set(allow("bob", "s3:PutObjectRetention s3:PutObjectLegalHold", "photos/*"),
+		deny("", "s3:PutObjectRetention", "photos/*")+`,"Condition":{"NumericGreaterThan":{"s3:object-lock-remaining-retention-days":"10"}}`,
+		deny("", "s3:PutObjectRetention", "photos/*")+`,"Condition":{"StringEquals":{"s3:object-lock-mode":"COMPLIANCE"}}`,
+		deny("", "s3:PutObjectLegalHold", "photos/*")+`,"Condition":{"StringEquals":{"s3:object-lock-legal-hold":"ON"}}`)
+	day := 24 * time.Hour
+	body, sum = summed(retention("GOVERNANCE", time.Now().Add(20*day)))
+	w.cannot(bob, "PUT", "/photos/k?retention", body, sum)
+	body, sum = summed(retention("COMPLIANCE", time.Now().Add(day)))
+	w.cannot(bob, "PUT", "/photos/k?retention", body, sum)
+	body, sum = summed("<LegalHold><Status>ON</Status></LegalHold>")
+	w.cannot(bob, "PUT", "/photos/k?legal-hold", body, sum)
+	body, sum = summed("<LegalHold><Status>OFF</Status></LegalHold>")
+	w.can(bob, "PUT", "/photos/k?legal-hold", body, sum)
+	body, sum = summed(retention("GOVERNANCE", time.Now().Add(2*day)))
+	w.can(bob, "PUT", "/photos/k?retention", body, sum)
+
+	set(allow("bob", "s3:PutObject s3:PutObjectTagging", "photos/*"),
+		deny("", "s3:PutObject", "photos/*")+`,"Condition":{"Null":{"s3:RequestObjectTag/bad":"false"}}`)
+	for key, want := range map[string]int{"bad": 403, "good": 204} {
+		body, _ := tags(key)
+		form := signedForm(bob, []string{`["starts-with","$key",""]`, `["starts-with","$tagging",""]`}, [2]string{"key", "form"}, [2]string{"tagging", string(body)})
+		if r := w.post(form); r.status != want {
+			t.Errorf("a form with the tag %s: %d %s", key, r.status, r.body)
+		}
+	}
+}

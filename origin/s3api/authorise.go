@@ -19,7 +19,7 @@ func (c *call) authorise() error {
 		ok = c.who.node && (reads || c.op.access == write && c.key != "")
 	case c.who.node:
 		ok = reads
-	case c.op.access == signedForm, c.op.access == perKey: // later
+	case c.op.access == signedForm, c.op.access == perKey, c.op.access == perBody: // later
 	default:
 		if text := c.needsUser(); text != "" && c.who.anonymous() {
 			return refuse(errAccessDenied, "%s", text)
@@ -230,7 +230,7 @@ func (c *call) alsoDoes() (actions []string) {
 		action string
 		is     bool
 	}{
-		{"s3:PutObjectTagging", c.header("X-Amz-Tagging") != "" || c.formTags},
+		{"s3:PutObjectTagging", c.header("X-Amz-Tagging") != "" || len(c.asked.tags) > 0},
 		{"s3:PutObjectAcl", c.header("X-Amz-Acl") != "" || c.hasGrants()},
 		{"s3:PutObjectRetention", c.header("X-Amz-Object-Lock-Mode") != "" || c.header("X-Amz-Object-Lock-Retain-Until-Date") != ""},
 		{"s3:PutObjectLegalHold", c.header("X-Amz-Object-Lock-Legal-Hold") != ""},

@@ -25,7 +25,7 @@ type call struct {
 	who       identity
 	auth      *sigv4.Auth // nil where the request is anonymous
 	version2  bool        // of the signature
-	formTags  bool        // a form brings tags
+	asked     asked       // by the body
 	unsigned  *sigv4.Auth // of the body of an anonymous request, once it was asked for
 	requestID string
 	sample    ReadSample // of a node's read

@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -20,10 +21,11 @@ var headerKeys = []string{
 	"if-match", "if-none-match",
 }
 
-// lockKeys are those whose keys are called otherwise.
-var lockKeys = map[string]string{
-	"s3:object-lock-mode": "x-amz-object-lock-mode", "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
-	"s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+// asked is what a body asks for that has condition keys, as the headers of a new
+// object have them.
+type asked struct {
+	tags              map[string]string
+	mode, until, hold string // of its lock
 }
 
 // conditions are the condition keys of the request.
@@ -45,11 +47,12 @@ func (c *call) conditions() iam.Context {
 	for _, name := range headerKeys {
 		setIfThere(k, "s3:"+name, c.header(name))
 	}
-	for key, name := range lockKeys {
-		setIfThere(k, key, c.header(name))
-	}
-	if until, err := time.Parse(time.RFC3339, c.header("X-Amz-Object-Lock-Retain-Until-Date")); err == nil {
-		k.Set("s3:object-lock-remaining-retention-days", strconv.Itoa(int(until.Sub(now)/(24*time.Hour))))
+	setIfThere(k, "s3:object-lock-mode", cmp.Or(c.asked.mode, c.header(lockModeHeader)))
+	setIfThere(k, "s3:object-lock-legal-hold", cmp.Or(c.asked.hold, c.header(lockHoldHeader)))
+	until := cmp.Or(c.asked.until, c.header(lockUntilHeader))
+	setIfThere(k, "s3:object-lock-retain-until-date", until)
+	if t, err := parseLockTime(until); err == nil {
+		k.Set("s3:object-lock-remaining-retention-days", strconv.Itoa(int(t.Sub(now)/(24*time.Hour))))
 	}
 	if source, err := url.PathUnescape(c.header("X-Amz-Copy-Source")); err == nil {
 		setIfThere(k, "s3:x-amz-copy-source", strings.TrimPrefix(source, "/"))
@@ -57,11 +60,15 @@ func (c *call) conditions() iam.Context {
 	if tags, err := parseTagging(c.header("X-Amz-Tagging")); err == nil {
 		setRequestTags(k, tags)
 	}
+	setRequestTags(k, c.asked.tags)
 	return k
 }
 
 // setRequestTags sets the keys of the tags that a request brings.
 func setRequestTags(k iam.Context, tags map[string]string) {
+	if len(tags) == 0 {
+		return
+	}
 	var names []string
 	for name, value := range tags {
 		k.Set("s3:RequestObjectTag/"+name, value)

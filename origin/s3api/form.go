@@ -87,6 +87,19 @@ func (f *form) expand(filename string) {
 	}
 }
 
+// tags are those of the field tagging, nil where the form has none.
+func (f *form) tags() (map[string]string, error) {
+	text := f.fields["tagging"]
+	if text == "" {
+		return nil, nil
+	}
+	var t tagging
+	if err := parseXML([]byte(text), "Tagging", &t); err != nil {
+		return nil, err
+	}
+	return t.tags(maxTags)
+}
+
 // header is the form as the headers of a PUT of the same object.
 func (f *form) header() http.Header {
 	h := http.Header{}

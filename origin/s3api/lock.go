@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -148,15 +149,17 @@ func (c *call) changeLock(change func(metadata.Lock) (metadata.Lock, error)) err
 }
 
 func (c *call) putObjectRetention() error {
-	locks, err := c.lockBucket()
-	if err != nil {
-		return err
-	}
 	var req struct {
 		Mode  string `xml:"Mode"`
 		Until string `xml:"RetainUntilDate"`
 	}
-	if err := c.readLockXML("Retention", &req); err != nil {
+	readErr := c.readLockXML("Retention", &req)
+	c.asked.mode, c.asked.until = req.Mode, req.Until
+	if err := c.permitOperation(); err != nil {
+		return err
+	}
+	locks, err := c.lockBucket()
+	if err := cmp.Or(err, readErr); err != nil {
 		return err
 	}
 	to := metadata.Lock{Mode: req.Mode}
@@ -183,14 +186,16 @@ func (c *call) putObjectRetention() error {
 }
 
 func (c *call) putObjectLegalHold() error {
-	locks, err := c.lockBucket()
-	if err != nil {
-		return err
-	}
 	var req struct {
 		Status string `xml:"Status"`
 	}
-	if err := c.readLockXML("LegalHold", &req); err != nil {
+	readErr := c.readLockXML("LegalHold", &req)
+	c.asked.hold = req.Status
+	if err := c.permitOperation(); err != nil {
+		return err
+	}
+	locks, err := c.lockBucket()
+	if err := cmp.Or(err, readErr); err != nil {
 		return err
 	}
 	if req.Status != metadata.HoldOn && req.Status != metadata.HoldOff {

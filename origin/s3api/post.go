@@ -132,7 +132,8 @@ func (c *call) useForm(f *form) {
 	}
 	r := *c.r
 	r.Header = h
-	c.r, c.formTags = &r, f.fields["tagging"] != ""
+	c.r = &r
+	c.asked.tags, _ = f.tags() // storeForm says what is wrong with them
 }
 
 // storeForm puts the file as a PUT with the form's fields as headers would.
@@ -141,14 +142,10 @@ func (c *call) storeForm(f *form, policy *postPolicy, sent *body) (metadata.Vers
 	if err != nil {
 		return v, err
 	}
-	if text := f.fields["tagging"]; text != "" {
-		var t tagging
-		if err := parseXML([]byte(text), "Tagging", &t); err != nil {
-			return v, err
-		}
-		if v.Tags, err = t.tags(maxTags); err != nil {
-			return v, err
-		}
+	if tags, err := f.tags(); err != nil {
+		return v, err
+	} else if tags != nil {
+		v.Tags = tags
 	}
 	d, err := c.readDigest()
 	if err != nil {

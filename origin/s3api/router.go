@@ -17,6 +17,7 @@ const (
 	write
 	signedForm // found out from the body
 	perKey     // by each key that the body names
+	perBody    // by what the body asks for
 	forTokens  // of the Security Token Service, which is signed for apart
 )
 

@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -143,18 +144,15 @@ func (c *call) getObjectTagging() error {
 }
 
 func (c *call) putObjectTagging() error {
-	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
-		return err
-	}
 	var req tagging
-	if err := c.readXML(smallXML, digestRequired, "Tagging", &req); err != nil {
+	err := c.readXML(smallXML, digestRequired, "Tagging", &req)
+	if err == nil {
+		c.asked.tags, err = req.tags(maxTags)
+	}
+	if err := cmp.Or(c.permitOperation(), err); err != nil {
 		return err
 	}
-	tags, err := req.tags(maxTags)
-	if err != nil {
-		return err
-	}
-	return c.setTags(tags, http.StatusOK)
+	return c.setTags(c.asked.tags, http.StatusOK)
 }
 
 func (c *call) deleteObjectTagging() error { return c.setTags(nil, http.StatusNoContent) }
