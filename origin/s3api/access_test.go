@@ -229,7 +229,7 @@ func TestPolicyConditions(t *testing.T) {
 		action := c.action
 		statement := allow("bob", action, "bkt/*")
 		if strings.Contains(action, "GetObject") && strings.Contains(action, "PutObject") {
-			w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:GetObject", "bkt/*"), allow("bob", "s3:PutObject", "bkt/*")+`,"Condition":`+c.condition))
+			w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:GetObject s3:GetObjectTagging s3:PutObjectTagging", "bkt/*"), allow("bob", "s3:PutObject", "bkt/*")+`,"Condition":`+c.condition))
 		} else {
 			w.can(alice, "PUT", "/bkt?policy", policyOf(statement+`,"Condition":`+c.condition))
 		}
@@ -670,4 +670,34 @@ func TestPolicyConditionsOnBodies(t *testing.T) {
 			t.Errorf("a form with the tag %s: %d %s", key, r.status, r.body)
 		}
 	}
+}
+
+// A copy takes the tags of its source along, for which one must be allowed to read
+// them and to set them; attributes tell of an object what reading it does.
+func TestTagsAndAttributesTakeTheirOwnPermissions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/src", nil)
+	w.can(bob, "PUT", "/dst", nil)
+	w.can(alice, "PUT", "/src/k", []byte("hello"), "x-amz-tagging: secret=yes")
+	set := func(bucket string, u user, statements ...string) {
+		t.Helper()
+		w.can(u, "PUT", "/"+bucket+"?policy", policyOf(statements...))
+	}
+	set("src", alice, allow("bob", "s3:GetObject", "src/*"))
+	w.cannot(bob, "PUT", "/dst/k", nil, "x-amz-copy-source: /src/k")
+	w.can(bob, "PUT", "/dst/k", nil, "x-amz-copy-source: /src/k", "x-amz-tagging-directive: REPLACE")
+	set("src", alice, allow("bob", "s3:GetObject s3:GetObjectTagging", "src/*"))
+	w.can(bob, "PUT", "/dst/k", nil, "x-amz-copy-source: /src/k")
+	set("dst", bob, allow("alice", "s3:PutObject", "dst/*"))
+	w.cannot(alice, "PUT", "/dst/a", nil, "x-amz-copy-source: /src/k")
+	set("dst", bob, allow("alice", "s3:PutObject s3:PutObjectTagging", "dst/*"), deny("alice", "s3:PutObject", "dst/*")+`,"Condition":{"StringEquals":{"s3:RequestObjectTag/secret":"yes"}}`)
+	w.cannot(alice, "PUT", "/dst/a", nil, "x-amz-copy-source: /src/k")
+	set("dst", bob, allow("alice", "s3:PutObject s3:PutObjectTagging", "dst/*"))
+	w.can(alice, "PUT", "/dst/a", nil, "x-amz-copy-source: /src/k")
+
+	set("src", alice, allow("bob", "s3:GetObjectAttributes", "src/*"))
+	w.cannot(bob, "GET", "/src/k?attributes", nil, "x-amz-object-attributes: ETag")
+	set("src", alice, allow("bob", "s3:GetObjectAttributes s3:GetObject", "src/*"))
+	w.can(bob, "GET", "/src/k?attributes", nil, "x-amz-object-attributes: ETag")
 }

@@ -67,6 +67,11 @@ func (c *call) permitOperation() error {
 	if err := c.permit(b, c.request(actionOf(c.op.name, versioned), c.key, c.query.Get("versionId"))); err != nil {
 		return err
 	}
+	if c.op.name == "GetObjectAttributes" { // which takes both
+		if err := c.permit(b, c.request(actionOf("GetObject", versioned), c.key, c.query.Get("versionId"))); err != nil {
+			return err
+		}
+	}
 	for _, action := range c.alsoDoes() {
 		r := c.request(action, c.key, "")
 		r.Creates = true

@@ -51,7 +51,7 @@ func (c *call) copySource(ref metadata.Ref) (metadata.Version, error) {
 	if metadata.IsSystemBucket(ref.Bucket) && !c.who.node {
 		return metadata.Version{}, errAccessDenied
 	}
-	if err := c.permitSource(ref); err != nil {
+	if err := c.permitSource(ref, "GetObject"); err != nil {
 		return metadata.Version{}, err
 	}
 	v, err := c.opts.Objects.Stat(c.r.Context(), ref)
@@ -84,8 +84,8 @@ func (c *call) copySource(ref metadata.Ref) (metadata.Version, error) {
 	return v, p.check(&v)
 }
 
-// permitSource says whether the caller may read what is to be copied.
-func (c *call) permitSource(ref metadata.Ref) error {
+// permitSource says whether the caller may do an action to what is to be copied.
+func (c *call) permitSource(ref metadata.Ref, action string) error {
 	b, err := c.accessTo(ref.Bucket)
 	if errors.Is(err, metadata.ErrNoSuchBucket) {
 		return because(errNoSuchBucket, err).with("BucketName", ref.Bucket)
@@ -96,7 +96,7 @@ func (c *call) permitSource(ref metadata.Ref) error {
 	if want := c.header("X-Amz-Source-Expected-Bucket-Owner"); want != "" && want != b.Owner {
 		return errAccessDenied
 	}
-	r := c.request(actionOf("GetObject", ref.VersionID != ""), ref.Key, "")
+	r := c.request(actionOf(action, ref.VersionID != ""), ref.Key, "")
 	setIfThere(r.Context, "s3:VersionId", ref.VersionID)
 	r.Object = func() (*access.Object, error) { return c.objectOf(ref) }
 	return c.permit(b, r)
@@ -145,6 +145,11 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
+	if c.header("X-Amz-Tagging-Directive") != "REPLACE" {
+		if err := c.permitTags(ref, src.Tags); err != nil {
+			return err
+		}
+	}
 	dst.ChecksumType = fullObject
 	v, err := c.opts.Objects.Copy(c.r.Context(), src, origin.PutInput{
 		Template: dst, Size: src.Size, Algorithms: copyAlgorithms(&src, asked), Cond: cond, Bucket: &bucket,
@@ -158,6 +163,30 @@ func (c *call) copyObject() error {
 	d.etag(v.ETag)
 	writeChecksumElements(d, v.Checksums, v.ChecksumType)
 	return c.w.sendXML(d)
+}
+
+// permitTags says whether the caller may read the tags that a copy takes over,
+// and give them to the copy.
+func (c *call) permitTags(ref metadata.Ref, tags map[string]string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	if err := c.permitSource(ref, "GetObjectTagging"); err != nil {
+		return err
+	}
+	b, err := c.accessTo(c.bucket)
+	if err != nil {
+		return err
+	}
+	c.asked.tags = tags
+	for _, action := range []string{"s3:PutObject", "s3:PutObjectTagging"} {
+		r := c.request(action, c.key, "")
+		r.Creates = true
+		if err := c.permit(b, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copyTemplate is what the copy carries: what the source has or what the
