@@ -701,3 +701,22 @@ func TestTagsAndAttributesTakeTheirOwnPermissions(t *testing.T) {
 	set("src", alice, allow("bob", "s3:GetObjectAttributes s3:GetObject", "src/*"))
 	w.can(bob, "GET", "/src/k?attributes", nil, "x-amz-object-attributes: ETag")
 }
+
+// A presigned URL that says a header twice, in two cases, means one of the two:
+// that which the policy was asked about.
+func TestPresignedHeaderInTwoCases(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:PutObject", "bkt/*")+`,"Condition":{"StringEquals":{"s3:x-amz-storage-class":"STANDARD_IA"}}`))
+	for range 16 {
+		r := w.request("PUT", "/bkt/k?X-Amz-Storage-Class=STANDARD_IA&x-amz-storage-class=REDUCED_REDUNDANCY", []byte("x"))
+		sigv4.Signer{AccessKey: bob.key, Secret: bob.secret, Region: region}.Presign(r, time.Hour, time.Now())
+		if got := w.send(r); got.status != 200 {
+			t.Fatalf("put: %d %s", got.status, got.body)
+		}
+		if class := w.can(root, "HEAD", "/bkt/k", nil).header.Get("X-Amz-Storage-Class"); class != "STANDARD_IA" {
+			t.Fatalf("storage class %s", class)
+		}
+	}
+}

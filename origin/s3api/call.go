@@ -194,10 +194,13 @@ func (c *call) header(name string) string {
 	if c.auth == nil || !c.auth.Presigned {
 		return ""
 	}
-	for k, v := range c.query {
-		if strings.EqualFold(k, name) && len(v) > 0 {
-			return v[0]
+	// Of one that stands there twice, in another case, always the same counts:
+	// what is allowed must be what is done.
+	found := ""
+	for k := range c.query {
+		if strings.EqualFold(k, name) && (found == "" || k < found) {
+			found = k
 		}
 	}
-	return ""
+	return c.query.Get(found)
 }
