@@ -161,4 +161,13 @@ type MediaRecords interface {
 	// the version that was removed, or the delete marker that hides it, and
 	// records of versions up to it, in the order of ULIDs, are deleted.
 	DropMedia(ctx context.Context, bucket, key, versionID string) error
+	// MediaTraces says of each of these objects what there is of it, all as of
+	// one moment. Version IDs do not count; of what cannot exist there is nothing.
+	MediaTraces(ctx context.Context, objects []Ref) ([]MediaTrace, error)
+}
+
+// MediaTrace is what there is of an object.
+type MediaTrace struct {
+	Record  bool // a media record
+	Current bool // a current version
 }

@@ -20,6 +20,7 @@ func Media(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"ConcurrentUpserts":      testConcurrentMedia,
 		"ConcurrentUpdates":      testConcurrentMediaUpdates,
 		"DropFollowsTheVersion":  testDropMedia,
+		"Traces":                 testMediaTraces,
 		"PagesNewestFirst":       testMediaPages,
 		"Filters":                testMediaFilters,
 		"FullText":               testMediaSearch,
@@ -222,6 +223,29 @@ func testDropMedia(t *testing.T, s metadata.Store) {
 	}
 	_, err = s.Media(ctx, m.ID)
 	wantError(t, "the record of a version that is hidden", err, metadata.ErrNoSuchMedia)
+}
+
+func testMediaTraces(t *testing.T, s metadata.Store) {
+	putMedia(t, s, "photos", "announced.jpg", nil)
+	putMedia(t, s, "photos", "both.jpg", nil)
+	put(t, s, "photos", "both.jpg")
+	put(t, s, "videos", "object")
+	objects := []metadata.Ref{
+		{Bucket: "videos", Key: "object"}, {Bucket: "photos", Key: "object"}, {Bucket: "photos", Key: "both.jpg"},
+		{Bucket: "none", Key: "object"}, {Bucket: "photos", Key: "announced.jpg"}, {Bucket: "photos", Key: "\x00"}, {Bucket: "\xff", Key: "object"},
+	}
+	want := []metadata.MediaTrace{{Current: true}, {}, {Record: true, Current: true}, {}, {Record: true}, {}, {}}
+	for range 2 {
+		got, err := s.MediaTraces(t.Context(), objects)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("of %v there is %v, want %v; %v", objects, got, want, err)
+		}
+		slices.Reverse(objects)
+		slices.Reverse(want)
+	}
+	if got, err := s.MediaTraces(t.Context(), nil); len(got) != 0 || err != nil {
+		t.Errorf("of no objects there is %v, %v", got, err)
+	}
 }
 
 func listMedia(t *testing.T, s metadata.Store, q metadata.MediaQuery) metadata.MediaPage {

@@ -27,7 +27,11 @@ type change struct {
 	object
 	version string // the newest that an event names
 	media   bool   // whether the current version may be a photo or video
+	gone    bool   // whether there may be none
 }
+
+// doubtful says whether there may be nothing to do for c.
+func (c *change) doubtful() bool { return c.gone || !c.media }
 
 // follow brings the records into step with every change in the feed. The cursor
 // is saved behind what is done, so that nothing is missed.
@@ -83,7 +87,9 @@ func changes(events []metadata.Event) []change {
 			if json.Unmarshal(e.Data, &d) == nil {
 				c.media = probe.TypeOf(d.ContentType, e.Key) != ""
 			}
-		case metadata.ObjectDeleted, metadata.BlobPlaced, metadata.BlobRemoved:
+		case metadata.ObjectDeleted:
+			c.gone = true
+		case metadata.BlobPlaced, metadata.BlobRemoved:
 		default:
 			continue
 		}
@@ -97,13 +103,17 @@ func changes(events []metadata.Event) []change {
 			continue
 		}
 		list[i].version = max(list[i].version, c.version)
-		list[i].media = c.media
+		list[i].media, list[i].gone = c.media, c.gone
 	}
 	return list
 }
 
 // apply handles changes of different objects, several at once.
 func (w *Worker) apply(ctx context.Context, list []change) error {
+	list, err := w.concerning(ctx, list)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, c := range list {
@@ -115,6 +125,33 @@ func (w *Worker) apply(ctx context.Context, list []change) error {
 		})
 	}
 	return g.Wait()
+}
+
+// concerning leaves out what there is nothing to do for: most objects are neither
+// photos nor videos, and a look at all of them at once is all that they cost. What
+// changes after it is told by an event that is still to come.
+func (w *Worker) concerning(ctx context.Context, list []change) ([]change, error) {
+	var asked []metadata.Ref
+	for _, c := range list {
+		if c.doubtful() {
+			asked = append(asked, metadata.Ref{Bucket: c.bucket, Key: c.key})
+		}
+	}
+	if len(asked) == 0 {
+		return list, nil
+	}
+	traces, err := w.store.MediaTraces(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(c change) bool {
+		if !c.doubtful() {
+			return false
+		}
+		t := traces[0]
+		traces = traces[1:]
+		return !t.Record && (!c.media || !t.Current)
+	}), nil
 }
 
 // reconcile makes the record of an object what its current version says. seen is

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -443,6 +444,51 @@ func TestFeedGone(t *testing.T) {
 		t.Error("a record that waits for its object is gone")
 	}
 	w.ready(w.put("photos", "later.jpg", "", jpegOf(4, 3))) // and goes on from there
+}
+
+// counting counts what is asked of a store about single objects that are not of
+// photos.
+type counting struct {
+	media.Store
+	asked atomic.Int64
+}
+
+func (c *counting) Lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error) {
+	if !strings.HasSuffix(r.Key, ".jpg") {
+		c.asked.Add(1)
+	}
+	return c.Store.Lookup(ctx, r)
+}
+
+func (c *counting) DropMedia(ctx context.Context, bucket, key, versionID string) error {
+	if !strings.HasSuffix(key, ".jpg") {
+		c.asked.Add(1)
+	}
+	return c.Store.DropMedia(ctx, bucket, key, versionID)
+}
+
+// TestOtherObjectsAreNotLookedAt: what is no photo costs nothing of its own, and
+// what was one is not forgotten.
+func TestOtherObjectsAreNotLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	store := &counting{Store: w.store}
+	w.start(store)
+	for i := range 10 {
+		w.put("photos", fmt.Sprintf("notes/%d", i), "text/plain", []byte("note"))
+	}
+	w.ready(w.put("photos", "a.jpg", "", jpegOf(4, 3)))
+	for i := range 10 {
+		w.remove("photos", fmt.Sprintf("notes/%d", i), "")
+	}
+	w.ready(w.put("photos", "b.jpg", "", jpegOf(4, 3)))
+	if n := store.asked.Load(); n != 0 {
+		t.Errorf("the worker asked %d times about single objects that never were photos", n)
+	}
+	w.put("photos", "a.jpg", "text/plain", []byte("note"))
+	w.gone("photos", "a.jpg")
+	w.remove("photos", "b.jpg", "")
+	w.gone("photos", "b.jpg")
 }
 
 // TestPendingRecordIsTaken: what POST announced becomes the object's record.

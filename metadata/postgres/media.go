@@ -246,3 +246,26 @@ func (s *Store) DropMedia(ctx context.Context, bucket, key, versionID string) er
 	}
 	return nil
 }
+
+// MediaTraces implements metadata.MediaRecords.
+func (s *Store) MediaTraces(ctx context.Context, objects []metadata.Ref) ([]metadata.MediaTrace, error) {
+	buckets, keys := make([]string, len(objects)), make([]string, len(objects))
+	for i, r := range objects {
+		if isText(r.Bucket) && isText(r.Key) { // else "", which is nothing's name
+			buckets[i], keys[i] = r.Bucket, r.Key
+		}
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT EXISTS (SELECT FROM media m WHERE m.bucket_id = b.id AND m.key = o.key),
+		       EXISTS (SELECT FROM object v WHERE v.bucket_id = b.id AND v.key = o.key)
+		  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY o (bucket, key, n) LEFT JOIN bucket b ON b.name = o.bucket
+		 ORDER BY o.n`, buckets, keys)
+	if err != nil {
+		return nil, fmt.Errorf("look for media of %d objects: %w", len(objects), err)
+	}
+	traces, err := pgx.CollectRows(rows, pgx.RowToStructByPos[metadata.MediaTrace])
+	if err != nil {
+		return nil, fmt.Errorf("look for media of %d objects: %w", len(objects), err)
+	}
+	return traces, nil
+}
