@@ -22,6 +22,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/minio/crc64nvme"
 	"github.com/zeebo/xxh3"
+
+	"meridian/internal/md5lanes"
 )
 
 // Algorithm names a checksum in lower case, as in the header
@@ -94,7 +96,7 @@ func (a Algorithm) new() hash.Hash {
 	case CRC64NVME:
 		return crc64nvme.New()
 	case MD5, ETag:
-		return md5.New()
+		return md5lanes.New()
 	case SHA1:
 		return sha1.New()
 	case SHA256:
