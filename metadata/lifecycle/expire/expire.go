@@ -149,25 +149,22 @@ func (j *Job) walk(ctx context.Context, r metadata.LifecycleRun) error {
 	if r, err = j.Store.SaveLifecycle(ctx, r, false); err != nil {
 		return gone(err)
 	}
-	w := &walker{Job: j, rules: rules, run: r, resumed: r.After, now: j.Now()}
+	w := &walker{Job: j, rules: rules, document: b.Config[lifecycle.ConfigName], run: r, resumed: r.After, now: j.Now()}
 	if w.run.Rules == nil {
 		w.run.Rules = map[string]*metadata.LifecycleCounts{}
 	}
-	for _, prefix := range rules.Prefixes() {
-		if err := w.versions(ctx, prefix); err != nil {
-			return gone(err)
-		}
-	}
-	if rules.AbortsUploads() {
-		for _, prefix := range rules.Prefixes() {
-			if err := w.uploads(ctx, prefix); err != nil {
-				return gone(err)
-			}
-		}
-	}
-	w.run.After = ""
-	if w.run, err = j.Store.SaveLifecycle(ctx, w.run, true); err != nil {
+	err = w.all(ctx)
+	changed := errors.Is(err, errRulesChanged)
+	if err != nil && !changed {
 		return gone(err)
+	}
+	// By other rules it begins anew, with the next look.
+	w.run.After = ""
+	if w.run, err = j.Store.SaveLifecycle(ctx, w.run, !changed || w.document == nil); err != nil {
+		return gone(err)
+	}
+	if changed && w.document != nil {
+		return nil
 	}
 	j.tell(ctx, &w.run, time.Since(began))
 	return nil

@@ -359,6 +359,46 @@ func TestAWalkGoesOnWhereItBrokeOff(t *testing.T) {
 	}
 }
 
+// TestARuleThatIsTakenAwayStops: a walk that is under way removes nothing more by
+// it than the page that it is at.
+func TestARuleThatIsTakenAwayStops(t *testing.T) {
+	t.Parallel()
+	for name, instead := range map[string]string{"no rules": "", "other rules": rule("other", "<Prefix>k19</Prefix>", afterADay)} {
+		s := pgtest.New(t)
+		b := newBucket(t, s, "", rule("all", "", afterADay))
+		for i := range 20 {
+			put(t, s, b, fmt.Sprintf("k%02d", i))
+		}
+		var once sync.Once
+		r := apply(t, &meddler{Store: s, before: func(metadata.Ref) {
+			once.Do(func() {
+				_, err := s.UpdateBucket(t.Context(), b, func(b *metadata.Bucket) error {
+					delete(b.Config, lifecycle.ConfigName)
+					if instead == "" {
+						return nil
+					}
+					var config lifecycle.Config
+					if err := xml.Unmarshal([]byte("<LifecycleConfiguration>"+instead+"</LifecycleConfiguration>"), &config); err != nil {
+						return err
+					}
+					document, err := json.Marshal(config)
+					b.Config[lifecycle.ConfigName] = document
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}}, b, func(o *Options) { o.Page, o.Every = 4, 100*time.Millisecond })
+		if got := left(t, s, b); len(got) < 15 || slices.Contains(got, "k19") == (instead != "") {
+			t.Errorf("%s: left are %q", name, got)
+		}
+		if r.Errors != 0 {
+			t.Errorf("%s: run = %+v", name, r)
+		}
+	}
+}
+
 func TestAbandonedUploadsAreAborted(t *testing.T) {
 	t.Parallel()
 	s := pgtest.New(t)

@@ -1,7 +1,9 @@
 package expire
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -17,7 +19,10 @@ import (
 type walker struct {
 	*Job
 	rules *lifecycle.Config
-	now   time.Time
+	// document is the configuration that rules were read of, and once it has
+	// changed what it is now; nil: it was taken away.
+	document json.RawMessage
+	now      time.Time
 	// resumed is where a walk before this one broke off.
 	resumed string
 
@@ -47,6 +52,42 @@ type step struct {
 	version metadata.Version
 }
 
+// errRulesChanged says that the rules are no longer those that the walk began with.
+var errRulesChanged = errors.New("lifecycle rules were changed")
+
+// all walks through all that the rules are about.
+func (w *walker) all(ctx context.Context) error {
+	for _, prefix := range w.rules.Prefixes() {
+		if err := w.versions(ctx, prefix); err != nil {
+			return err
+		}
+	}
+	if !w.rules.AbortsUploads() {
+		return nil
+	}
+	for _, prefix := range w.rules.Prefixes() {
+		if err := w.uploads(ctx, prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// still says, before anything is removed of a page, whether the rules are those
+// that the walk began with: who takes a rule away must not have to wait for the
+// end of a long walk until it stops.
+func (w *walker) still(ctx context.Context) error {
+	b, err := w.Store.Bucket(ctx, w.run.Bucket)
+	if err != nil {
+		return err
+	}
+	if document := b.Config[lifecycle.ConfigName]; !bytes.Equal(document, w.document) {
+		w.document = document
+		return errRulesChanged
+	}
+	return nil
+}
+
 // versions walks through the keys with a prefix. A page costs what it shows.
 func (w *walker) versions(ctx context.Context, prefix string) error {
 	q := metadata.ListQuery{Bucket: w.run.Bucket, Prefix: prefix, After: w.resumed, Versions: true, Limit: w.Page}
@@ -59,6 +100,11 @@ func (w *walker) versions(ctx context.Context, prefix string) error {
 		tasks, done := w.decide(page.Versions, !page.Truncated)
 		w.run.Scanned += int64(len(page.Versions))
 		w.metrics.scanned.Add(float64(len(page.Versions)))
+		if len(tasks) > 0 {
+			if err := w.still(ctx); err != nil {
+				return err
+			}
+		}
 		if err := w.do(ctx, tasks); err != nil {
 			return err
 		}
@@ -197,6 +243,9 @@ func (w *walker) uploads(ctx context.Context, prefix string) error {
 	for q := (metadata.UploadQuery{Bucket: w.run.Bucket, Prefix: prefix, Limit: maxPage}); ; {
 		page, err := w.Store.ListUploads(ctx, q)
 		if err != nil {
+			return err
+		}
+		if err := w.still(ctx); err != nil {
 			return err
 		}
 		for i := range page.Uploads {
