@@ -80,9 +80,9 @@ const (
 	maxAnswer = 64 << 10 // bytes of the answer that are read
 )
 
-// NewClient makes a client. Unless local, it refuses to speak with this machine
-// and its link, so that nobody can reach by a webhook what listens for this
-// machine only, or the metadata service of a cloud.
+// NewClient makes a client. It refuses to speak with the metadata service of a
+// cloud, and unless local with this machine and its link, so that nobody can reach
+// by a webhook what listens for this machine only.
 func NewClient(local bool) *Client {
 	c := &Client{local: local}
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(_, address string, _ syscall.RawConn) error { return c.checkAddress(address) }}
@@ -103,39 +103,50 @@ var ErrLocal = errors.New("loopback and link-local addresses are refused; --webh
 // checkAddress looks at the address that a name has led to, just before it is
 // connected to.
 func (c *Client) checkAddress(address string) error {
-	if c.local {
-		return nil
-	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	if isLocal(at.Addr()) {
+	return c.check(at.Addr())
+}
+
+// ErrMetadata says that a webhook is at the metadata service of a cloud, which
+// hands out the credentials of the machine.
+var ErrMetadata = errors.New("the addresses of clouds' metadata services are refused")
+
+// instanceMetadata are the addresses of clouds' metadata services.
+var instanceMetadata = map[netip.Addr]bool{
+	netip.MustParseAddr("169.254.169.254"): true, // of nearly all
+	netip.MustParseAddr("169.254.170.2"):   true, // Amazon, for containers
+	netip.MustParseAddr("169.254.170.23"):  true, // Amazon, for pods
+	netip.MustParseAddr("fd00:ec2::254"):   true, // Amazon
+	netip.MustParseAddr("fd00:ec2::23"):    true, // Amazon, for pods
+	netip.MustParseAddr("fd20:ce::254"):    true, // Google
+	netip.MustParseAddr("168.63.129.16"):   true, // Azure
+	netip.MustParseAddr("100.100.100.200"): true, // Alibaba
+	netip.MustParseAddr("192.0.0.192"):     true, // Oracle
+}
+
+// check refuses an address that no request may go to.
+func (c *Client) check(a netip.Addr) error {
+	a = a.Unmap().WithZone("")
+	for _, carries := range []string{"64:ff9b::/96", "::/96"} { // an IPv4 address in the last four bytes
+		if b := a.As16(); a.Is6() && netip.MustParsePrefix(carries).Contains(a) && !a.IsLoopback() && !a.IsUnspecified() {
+			a = netip.AddrFrom4([4]byte(b[12:]))
+		}
+	}
+	switch {
+	case instanceMetadata[a]:
+		return ErrMetadata
+	case !c.local && isLocal(a):
 		return ErrLocal
 	}
 	return nil
 }
 
-// instanceMetadata are addresses of clouds' metadata services that are not
-// link-local.
-var instanceMetadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200")}
-
 func isLocal(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	if a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() || a.IsMulticast() || a.IsInterfaceLocalMulticast() || a.IsUnspecified() ||
-		netip.MustParsePrefix("0.0.0.0/8").Contains(a) {
-		return true
-	}
-	for _, m := range instanceMetadata {
-		if a == m {
-			return true
-		}
-	}
-	return false
+	return a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() || a.IsMulticast() || a.IsInterfaceLocalMulticast() || a.IsUnspecified() ||
+		netip.MustParsePrefix("0.0.0.0/8").Contains(a)
 }
 
 // CheckURL refuses a URL that cannot be that of a webhook. Names are looked up
@@ -151,12 +162,14 @@ func (c *Client) CheckURL(text string) error {
 		return metadata.Invalidf("it has a fragment, which is not sent")
 	case len(text) > 2048:
 		return metadata.Invalidf("it has more than 2048 bytes")
-	case c.local:
-		return nil
 	}
-	host := u.Hostname()
-	a, err := netip.ParseAddr(host)
-	if err == nil && isLocal(a) || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if a, err := netip.ParseAddr(host); err == nil {
+		if err := c.check(a); err != nil {
+			return metadata.Invalidf("%s", err)
+		}
+	}
+	if !c.local && (host == "localhost" || strings.HasSuffix(host, ".localhost")) {
 		return metadata.Invalidf("%s", ErrLocal)
 	}
 	return nil

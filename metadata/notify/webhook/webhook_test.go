@@ -475,6 +475,32 @@ func TestLocalAddressesAreRefused(t *testing.T) {
 	}
 }
 
+// Whoever allows webhooks on their own machine does not mean what hands out the
+// machine's credentials.
+func TestMetadataServicesAreRefusedAlways(t *testing.T) {
+	t.Parallel()
+	for _, local := range []bool{false, true} {
+		c := NewClient(local)
+		for _, host := range []string{
+			"169.254.169.254", "169.254.170.2", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "168.63.129.16", "192.0.0.192", "100.100.100.200",
+			"[fd00:ec2::254]", "[fd20:ce::254]",
+		} {
+			if err := c.CheckURL("http://" + host + "/latest"); err == nil {
+				t.Errorf("local %t: %s is taken", local, host)
+			}
+			if err := c.checkAddress(host + ":80"); strings.Contains(host, ".") && !strings.Contains(host, ":") && !errors.Is(err, ErrMetadata) {
+				t.Errorf("local %t: a name that leads to %s: %v", local, host, err)
+			}
+		}
+	}
+	if err := NewClient(true).CheckURL("http://localhost.:8080/"); err != nil {
+		t.Errorf("this machine, where that is allowed: %v", err)
+	}
+	if err := NewClient(false).CheckURL("http://LocalHost.:8080/"); err == nil {
+		t.Error("this machine by a name with a dot at its end")
+	}
+}
+
 func TestARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)
