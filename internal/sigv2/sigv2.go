@@ -128,11 +128,8 @@ func (c Claim) Verify(r *http.Request, secret, bucket string, signed func(param 
 
 // VerifyPolicy checks the signature of a form's policy, in base64 as it came.
 func VerifyPolicy(secret, policy, signature string) error {
-	b, err := decode("form", signature)
-	if err != nil {
-		return err
-	}
-	if !hmac.Equal(sum(secret, policy), b) {
+	b, err := base64.StdEncoding.DecodeString(signature)
+	if err != nil || !hmac.Equal(sum(secret, policy), b) {
 		return ErrMismatch
 	}
 	return nil

@@ -175,8 +175,7 @@ func signatureFailure(sig *sigv4.Error, err error) *failure {
 
 // document is the XML of an error. It has no namespace.
 func (f *failure) document(resource, requestID, hostID string) []byte {
-	d := &document{root: "Error"}
-	d.buf.WriteString(xmlHeader + "<Error>")
+	d := newPlainDocument("Error")
 	_, text := f.code.about()
 	if f.message != "" {
 		text = f.message

@@ -73,11 +73,15 @@ func (c *call) admitForm(f *form) (*postPolicy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b, ok := f.fields["bucket"]; ok && b != c.bucket {
-		return nil, badArgument("bucket", asUTF8(b), "The bucket of the form is not that of the URL.")
-	}
+	named, ok := f.fields["bucket"]
 	f.fields["bucket"] = c.bucket
-	return policy, policy.check(f.fields, c.opts.Now())
+	if err := policy.check(f.fields, c.opts.Now()); err != nil {
+		return nil, err
+	}
+	if ok && named != c.bucket {
+		return nil, badArgument("bucket", asUTF8(named), "The bucket of the form is not that of the URL.")
+	}
+	return policy, nil
 }
 
 // identifyForm verifies the policy's signature and sets c.who. A form without
@@ -219,12 +223,7 @@ func (c *call) answerForm(f *form, v metadata.Version) error {
 		to = f.fields["redirect"]
 	}
 	if u, err := url.Parse(to); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
-		q := u.Query()
-		q.Set("bucket", c.bucket)
-		q.Set("key", c.key)
-		q.Set("etag", quote(v.ETag))
-		u.RawQuery = q.Encode()
-		h.Set("Location", u.String())
+		h.Set("Location", c.successURL(u, v.ETag))
 		c.w.WriteHeader(http.StatusSeeOther)
 		return nil
 	}
@@ -233,7 +232,7 @@ func (c *call) answerForm(f *form, v metadata.Version) error {
 		h.Set("Content-Length", "0")
 		c.w.WriteHeader(http.StatusOK)
 	case "201":
-		d := newDocument("PostResponse")
+		d := newPlainDocument("PostResponse")
 		d.elem("Location", c.objectLocation())
 		d.elem("Bucket", c.bucket)
 		d.elem("Key", c.key)
@@ -243,6 +242,21 @@ func (c *call) answerForm(f *form, v metadata.Version) error {
 		c.w.WriteHeader(http.StatusNoContent)
 	}
 	return nil
+}
+
+// successURL is where a form sends the browser: to, which is told of the object
+// behind what it is told already, in the order that S3 documents.
+func (c *call) successURL(to *url.URL, etag string) string {
+	told := to.Query()
+	for _, name := range []string{"bucket", "key", "etag"} {
+		told.Del(name)
+	}
+	query := "bucket=" + url.QueryEscape(c.bucket) + "&key=" + url.QueryEscape(c.key) + "&etag=" + url.QueryEscape(quote(etag))
+	if len(told) > 0 {
+		query = told.Encode() + "&" + query
+	}
+	to.RawQuery = query
+	return to.String()
 }
 
 // objectLocation is the URL of the object at this endpoint; the request's own is

@@ -132,7 +132,7 @@ func TestFormUpload(t *testing.T) {
 	}
 	r = w.post(signedForm(writer, []string{`["starts-with", "$success_action_redirect", "https://app.example.com/"]`, `{"key": "a b"}`},
 		[2]string{"key", "a b"}, [2]string{"success_action_redirect", "https://app.example.com/done?lang=de"}))
-	if want := "https://app.example.com/done?bucket=photos&etag=%225d41402abc4b2a76b9719d911017c592%22&key=a+b&lang=de"; r.status != 303 || r.header.Get("Location") != want {
+	if want := "https://app.example.com/done?lang=de&bucket=photos&key=a+b&etag=%225d41402abc4b2a76b9719d911017c592%22"; r.status != 303 || r.header.Get("Location") != want {
 		t.Errorf("redirect: %d %s, want %s", r.status, r.header.Get("Location"), want)
 	}
 }
@@ -162,32 +162,33 @@ func TestFormUploadRefused(t *testing.T) {
 		code   string
 		words  string
 	}{
-		"another key":        {set("key", "admin/x"), 403, "AccessDenied", `Policy Condition failed: ["starts-with","$key","user/"]`},
-		"another type":       {set("Content-Type", "text/html"), 403, "AccessDenied", "Policy Condition failed"},
-		"a list of types":    {set("Content-Type", "image/png, text/html"), 403, "AccessDenied", "Policy Condition failed"},
-		"other metadata":     {set("X-Amz-Meta-Title", "Tea"), 403, "AccessDenied", "Policy Condition failed"},
-		"an extra field":     {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"x-amz-meta-more", "1"}) }), 403, "AccessDenied", "Extra input fields: x-amz-meta-more"},
-		"an extra acl":       {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"acl", "public-read"}) }), 403, "AccessDenied", "Extra input fields: acl"},
-		"a field twice":      {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"KEY", "user/x"}) }), 400, "InvalidArgument", "more than once"},
-		"another bucket":     {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"bucket", "other"}) }), 400, "InvalidArgument", "bucket"},
-		"too large":          {change(func(p *formPost) { p.file = make([]byte, 101) }), 400, "EntityTooLarge", ""},
-		"too small":          {change(func(p *formPost) { p.file = []byte("x") }), 400, "EntityTooSmall", ""},
-		"no file":            {change(func(p *formPost) { p.file = nil }), 400, "InvalidArgument", "exactly one file"},
-		"another policy":     {set("policy", base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2099-01-01T00:00:00Z","conditions":[]}`))), 403, "SignatureDoesNotMatch", ""},
-		"no signature":       {set("x-amz-signature", ""), 400, "InvalidArgument", "x-amz-signature"},
-		"another algorithm":  {set("x-amz-algorithm", "AWS4-HMAC-SHA1"), 400, "InvalidArgument", "Only AWS4-HMAC-SHA256"},
-		"great fields":       {set("X-Amz-Meta-Title", strings.Repeat("x", 21<<10)), 400, "MaxPostPreDataLengthExceeded", ""},
-		"expired":            {expiringForm(writer, time.Now().Add(-time.Second), conditions, fields...), 403, "AccessDenied", "Policy expired"},
-		"who may only read":  {signedForm(reader, conditions, fields...), 403, "AccessDenied", ""},
-		"an unknown key":     {signedForm(user{"NOBODY", "x"}, conditions, fields...), 403, "InvalidAccessKeyId", ""},
-		"nobody":             {formPost{fields: [][2]string{{"key", "x"}}, file: []byte("x")}, 403, "AccessDenied", ""},
-		"no key":             {signedForm(writer, nil), 400, "InvalidArgument", "named 'key'"},
-		"temporary":          {signedForm(writer, []string{`{"x-amz-security-token":"t"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-security-token", "t"}), 400, "InvalidToken", ""},
-		"malformed":          {signedForm(writer, []string{`["like", "$key", "x"]`}, [2]string{"key", "k"}), 400, "InvalidPolicyDocument", "Invalid Condition"},
-		"version 2":          {formPost{fields: [][2]string{{"key", "x"}, {"AWSAccessKeyId", "ROOTKEY"}, {"policy", "x"}, {"signature", "y"}}, file: []byte("x")}, 400, "InvalidRequest", "AWS4-HMAC-SHA256"},
-		"an unknown ACL":     {signedForm(writer, []string{`{"acl":"open"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"acl", "open"}), 400, "InvalidArgument", ""},
-		"another checksum":   {signedForm(writer, []string{`["starts-with","$x-amz-checksum-crc32",""]`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-checksum-crc32", "AAAAAA=="}), 400, "BadDigest", ""},
-		"a region elsewhere": {change(func(p *formPost) { p.fields = inCredential(p.fields, "/"+region+"/", "/mars/") }), 400, "InvalidArgument", "mars"},
+		"another key":          {set("key", "admin/x"), 403, "AccessDenied", `Policy Condition failed: ["starts-with","$key","user/"]`},
+		"another type":         {set("Content-Type", "text/html"), 403, "AccessDenied", "Policy Condition failed"},
+		"a list of types":      {set("Content-Type", "image/png, text/html"), 403, "AccessDenied", "Policy Condition failed"},
+		"other metadata":       {set("X-Amz-Meta-Title", "Tea"), 403, "AccessDenied", "Policy Condition failed"},
+		"an extra field":       {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"x-amz-meta-more", "1"}) }), 403, "AccessDenied", "Extra input fields: x-amz-meta-more"},
+		"an extra acl":         {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"acl", "public-read"}) }), 403, "AccessDenied", "Extra input fields: acl"},
+		"a field twice":        {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"KEY", "user/x"}) }), 400, "InvalidArgument", "more than once"},
+		"another bucket":       {change(func(p *formPost) { p.fields = append(p.fields, [2]string{"bucket", "other"}) }), 400, "InvalidArgument", "bucket"},
+		"a policy for another": {signedForm(writer, []string{`{"bucket":"other"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"bucket", "other"}), 403, "AccessDenied", "Policy Condition failed"},
+		"too large":            {change(func(p *formPost) { p.file = make([]byte, 101) }), 400, "EntityTooLarge", ""},
+		"too small":            {change(func(p *formPost) { p.file = []byte("x") }), 400, "EntityTooSmall", ""},
+		"no file":              {change(func(p *formPost) { p.file = nil }), 400, "InvalidArgument", "exactly one file"},
+		"another policy":       {set("policy", base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2099-01-01T00:00:00Z","conditions":[]}`))), 403, "SignatureDoesNotMatch", ""},
+		"no signature":         {set("x-amz-signature", ""), 400, "InvalidArgument", "x-amz-signature"},
+		"another algorithm":    {set("x-amz-algorithm", "AWS4-HMAC-SHA1"), 400, "InvalidArgument", "Only AWS4-HMAC-SHA256"},
+		"great fields":         {set("X-Amz-Meta-Title", strings.Repeat("x", 21<<10)), 400, "MaxPostPreDataLengthExceeded", ""},
+		"expired":              {expiringForm(writer, time.Now().Add(-time.Second), conditions, fields...), 403, "AccessDenied", "Policy expired"},
+		"who may only read":    {signedForm(reader, conditions, fields...), 403, "AccessDenied", ""},
+		"an unknown key":       {signedForm(user{"NOBODY", "x"}, conditions, fields...), 403, "InvalidAccessKeyId", ""},
+		"nobody":               {formPost{fields: [][2]string{{"key", "x"}}, file: []byte("x")}, 403, "AccessDenied", ""},
+		"no key":               {signedForm(writer, nil), 400, "InvalidArgument", "named 'key'"},
+		"temporary":            {signedForm(writer, []string{`{"x-amz-security-token":"t"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-security-token", "t"}), 400, "InvalidToken", ""},
+		"malformed":            {signedForm(writer, []string{`["like", "$key", "x"]`}, [2]string{"key", "k"}), 400, "InvalidPolicyDocument", "Invalid Condition"},
+		"version 2":            {formPost{fields: [][2]string{{"key", "x"}, {"AWSAccessKeyId", "ROOTKEY"}, {"policy", "x"}, {"signature", "y"}}, file: []byte("x")}, 403, "SignatureDoesNotMatch", ""},
+		"an unknown ACL":       {signedForm(writer, []string{`{"acl":"open"}`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"acl", "open"}), 400, "InvalidArgument", ""},
+		"another checksum":     {signedForm(writer, []string{`["starts-with","$x-amz-checksum-crc32",""]`, `{"key":"k"}`}, [2]string{"key", "k"}, [2]string{"x-amz-checksum-crc32", "AAAAAA=="}), 400, "BadDigest", ""},
+		"a region elsewhere":   {change(func(p *formPost) { p.fields = inCredential(p.fields, "/"+region+"/", "/mars/") }), 400, "InvalidArgument", "mars"},
 	} {
 		w.postRefused(what, c.p, c.status, c.code, c.words)
 	}

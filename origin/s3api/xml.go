@@ -34,6 +34,13 @@ func newDocument(root string) *document {
 	return d
 }
 
+// newPlainDocument begins an answer whose root element is in no namespace.
+func newPlainDocument(root string) *document {
+	d := &document{root: root}
+	d.buf.WriteString(xmlHeader + "<" + root + ">")
+	return d
+}
+
 // bytes ends the root element.
 func (d *document) bytes() []byte {
 	d.end(d.root)
