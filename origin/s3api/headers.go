@@ -96,11 +96,11 @@ func asUTF8(s string) string {
 func withoutChunked(encoding string) string {
 	var keep []string
 	for e := range strings.SplitSeq(encoding, ",") {
-		if e = strings.TrimSpace(e); e != "" && !strings.EqualFold(e, "aws-chunked") {
+		if trimmed := strings.TrimSpace(e); trimmed != "" && !strings.EqualFold(trimmed, "aws-chunked") {
 			keep = append(keep, e)
 		}
 	}
-	return strings.Join(keep, ",")
+	return strings.TrimSpace(strings.Join(keep, ","))
 }
 
 func (c *call) refuseUnsupported() error {

@@ -178,11 +178,11 @@ func TestReads(t *testing.T) {
 	w := newWorld(t)
 	w.must("PUT", "/bkt", nil)
 	w.must("PUT", "/bkt/key", []byte("0123456789"), "Cache-Control: max-age=5", "Surrogate-Key: a b", "CDN-Cache-Control: max-age=9",
-		"Content-Encoding: aws-chunked,gzip", "x-amz-meta-Mixed-Case: V")
+		"Content-Encoding: aws-chunked, deflate, gzip", "x-amz-meta-Mixed-Case: V")
 	w.must("PUT", "/bkt/empty", nil)
 	whole := w.must("GET", "/bkt/key", nil)
 	etag, modified := whole.header.Get("ETag"), whole.header.Get("Last-Modified")
-	if whole.header.Get("Content-Encoding") != "gzip" || whole.header.Get("Content-Type") != "binary/octet-stream" ||
+	if whole.header.Get("Content-Encoding") != "deflate, gzip" || whole.header.Get("Content-Type") != "binary/octet-stream" ||
 		whole.header.Get("Surrogate-Key") != "a b" || whole.header.Get("Cdn-Cache-Control") != "max-age=9" ||
 		whole.header.Get("X-Amz-Meta-Mixed-Case") != "V" || whole.header.Get("Accept-Ranges") != "bytes" ||
 		whole.header.Get("X-Amz-Version-Id") != "" || whole.header.Get("Server") != "Meridian" || whole.header.Get(hop.Version) != "" {
