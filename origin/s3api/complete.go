@@ -102,7 +102,7 @@ func (c *call) completeUpload() error {
 	}
 	if customer, err := c.customerKey(customerPrefix); err != nil {
 		return err
-	} else if customer != nil && !ended { // it may be left out, but not be wrong
+	} else if !ended && (customer != nil || u.ChecksumAlgorithm != "") { // without checksums it may be left out, but not be wrong
 		if err := c.unlockUpload(&u); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package s3api_test
 import (
 	"bytes"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
@@ -288,6 +289,19 @@ func TestMultipartByTheCustomer(t *testing.T) {
 		t.Errorf("read %d bytes", len(got.body))
 	}
 	w.refused(root, 400, "InvalidRequest", "GET", "/bkt/many", nil)
+
+	// An upload with checksums is completed with its key.
+	sum := sha256.Sum256(words)
+	sha := base64.StdEncoding.EncodeToString(sum[:])
+	if err := xml.Unmarshal(w.must("POST", "/bkt/summed?uploads", nil, append(mine, "x-amz-checksum-algorithm: SHA256")...).body, &begun); err != nil {
+		t.Fatal(err)
+	}
+	path = "/bkt/summed?uploadId=" + begun.UploadID
+	part := w.must("PUT", path+"&partNumber=1", words, append(mine, "x-amz-sdk-checksum-algorithm: SHA256", "x-amz-checksum-sha256: "+sha)...)
+	complete = []byte("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + part.header.Get("ETag") +
+		"</ETag><ChecksumSHA256>" + sha + "</ChecksumSHA256></Part></CompleteMultipartUpload>")
+	w.refused(root, 400, "InvalidRequest", "POST", path, complete)
+	w.must("POST", path, complete, mine...)
 	w.wantCipher(words[:100])
 }
 
