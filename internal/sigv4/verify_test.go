@@ -213,6 +213,7 @@ func TestPresignedTampering(t *testing.T) {
 		{"x-amz header added", " HTTP/1.1", " HTTP/1.1\r\nx-amz-acl: public-read", ErrUnsignedHeaders},
 		{"other header added", " HTTP/1.1", " HTTP/1.1\r\nRange: bytes=0-1", nil},
 		{"harmless payload header", " HTTP/1.1", " HTTP/1.1\r\nx-amz-content-sha256: UNSIGNED-PAYLOAD", nil},
+		{"payload header of no hash", " HTTP/1.1", " HTTP/1.1\r\nx-amz-content-sha256: none", ErrSignatureMismatch},
 		{"chunked payload header", " HTTP/1.1", " HTTP/1.1\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER", ErrUnsignedHeaders},
 	} {
 		t.Run(c.name, func(t *testing.T) {
