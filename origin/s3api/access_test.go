@@ -579,6 +579,19 @@ func TestObjectACL(t *testing.T) {
 	}
 	w.can(user{}, "GET", "/photos/form", nil)
 
+	// Who may list the bucket is told what it does not have; who may not, is not.
+	w.cannot(user{}, "GET", "/bkt/none", nil)
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read")
+	w.refused(user{}, 404, "NoSuchKey", "GET", "/bkt/none", nil)
+	w.refused(user{}, 404, "NoSuchVersion", "GET", "/bkt/k?versionId=01J00000000000000000000000", nil)
+	w.cannot(user{}, "GET", "/bkt/k", nil)
+	w.can(alice, "PUT", "/bkt?policy", policyOf(deny("", "s3:GetObject", "bkt/secret*"), allow("bob", "s3:ListBucket", "bkt")+`,"Condition":{"StringLike":{"s3:prefix":"pub/*"}}`))
+	w.cannot(user{}, "GET", "/bkt/secret", nil)
+	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: private")
+	w.refused(bob, 404, "NoSuchKey", "GET", "/bkt/pub/none", nil)
+	w.cannot(bob, "GET", "/bkt/none", nil)
+	w.can(alice, "DELETE", "/bkt?policy", nil)
+
 	// What another writes into the bucket is theirs.
 	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: public-read-write")
 	w.can(bob, "PUT", "/bkt/his", []byte("x"))

@@ -64,8 +64,9 @@ func (c *call) permitOperation() error {
 		return err
 	}
 	versioned := c.query.Has("versionId")
-	if err := c.permit(b, c.request(actionOf(c.op.name, versioned), c.key, c.query.Get("versionId"))); err != nil {
-		return err
+	r := c.request(actionOf(c.op.name, versioned), c.key, c.query.Get("versionId"))
+	if err := c.permit(b, r); err != nil {
+		return c.orMissing(b, r, err)
 	}
 	if c.op.name == "GetObjectAttributes" { // which takes both
 		if err := c.permit(b, c.request(actionOf("GetObject", versioned), c.key, c.query.Get("versionId"))); err != nil {
@@ -181,6 +182,21 @@ func (c *call) mayList() bool {
 	r := c.request("s3:ListBucket", "", "")
 	r.Context.Set("s3:prefix", c.key)
 	return c.permit(b, r) == nil
+}
+
+// orMissing is why a request was not permitted: what is not there, nobody gave
+// leave to read, and S3 says that it is not there to those who may list the bucket.
+func (c *call) orMissing(b *access.Bucket, r *access.Request, refused error) error {
+	if c.op.access != readObject || !c.mayList() {
+		return refused
+	}
+	if verdict, err := b.Decide(&c.who.Caller, r); err != nil || verdict != access.Refused {
+		return refused // somebody denied it, or it cannot be known
+	}
+	if _, err := c.find(); codeIs(err, errNoSuchKey) || codeIs(err, errNoSuchVersion) {
+		return err
+	}
+	return refused
 }
 
 // actionsOf are the actions of the operations whose names say another.
