@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -383,4 +386,33 @@ func TestBodyOfXMLIsBounded(t *testing.T) {
 	}
 	many.WriteString("</Delete>")
 	w.refused(root, 400, "MalformedXML", "POST", "/bkt?delete", []byte(many.String()), "Content-MD5: "+md5Of([]byte(many.String())))
+}
+
+// A body that is longer than it says is no other request.
+func TestAWrongBodyEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must("PUT", "/bkt", nil)
+	r := w.request("PUT", "/bkt/k", []byte("ba"), "Content-MD5: "+md5Of([]byte("bar")))
+	w.sign(r, root)
+	var sent bytes.Buffer
+	if err := r.Write(&sent); err != nil {
+		t.Fatal(err)
+	}
+	sent.WriteString("r")
+	conn, err := net.Dial("tcp", r.URL.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(sent.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) || !bytes.Contains(got, []byte("<Code>BadDigest</Code>")) {
+		t.Errorf("%v, after %s", err, got)
+	}
 }

@@ -142,6 +142,11 @@ func (w *response) fail(r *http.Request, status int, f *failure, requestID strin
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}
+	if f.code == errBadDigest || f.code == errContentSHA256Mismatch {
+		// What came is not what was announced, perhaps in length neither: the rest
+		// would be taken for the next request.
+		h.Set("Connection", "close")
+	}
 	if r.Method == http.MethodHead {
 		h.Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
