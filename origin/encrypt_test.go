@@ -373,7 +373,7 @@ func TestABlobThatWasTouched(t *testing.T) {
 		"grown":   func(b []byte) []byte { return append(b[:131072], b...) },
 	} {
 		done := v.found(v.put(name, body, nil))
-		path := filepath.Join(dir, "blobs", "photos", done.ID[len(done.ID)-2:], done.ID)
+		path := filepath.Join(dir, "blobs", "photos", done.ID[6:8], done.ID)
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

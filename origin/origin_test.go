@@ -303,7 +303,7 @@ func TestCopyOfACorruptBlobIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(w.dir, "blobs", "photos", v.ID[len(v.ID)-2:], v.ID+".txt")
+	path := filepath.Join(w.dir, "blobs", "photos", v.ID[6:8], v.ID+".txt")
 	if err := os.WriteFile(path, bytes.Repeat([]byte("y"), 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}

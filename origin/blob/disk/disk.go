@@ -3,10 +3,12 @@
 //
 // The layout is made to be looked at with ordinary tools:
 //
-//	blobs/<bucket>/<last two characters of the version ID>/<version-id><ext>
+//	blobs/<bucket>/<seventh and eighth character of the version ID>/<version-id><ext>
 //	uploads/<upload>/<part files>
 //	tmp/
+//	layout
 //
+// A store from before there was the file layout goes by the last two characters.
 // A blob of one piece is a plain file. A multipart blob is a directory of that
 // name with its part files and manifest.json, which says in which order they
 // belong: completing an upload renames its directory and copies no bytes. The
@@ -56,6 +58,9 @@ type Store struct {
 	serial   atomic.Uint64 // names temporary files
 	known    sync.Map      // directories that exist and are synced, by path
 	buffers  sync.Pool     // of *[]byte
+	layout   layout
+	syncs    dirSyncs
+	syncData func(*draft) error // syncData, unless a test wants to know of it
 	uploads  uploadLocks
 	recent   manifests
 }
@@ -69,7 +74,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob directory: %w", err)
 	}
-	s := &Store{dir: dir, headRoom: c.HeadRoom, log: c.Log}
+	s := &Store{dir: dir, headRoom: c.HeadRoom, log: c.Log, syncs: dirSyncs{sync: syncDir}, syncData: syncData}
 	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -85,7 +90,11 @@ func Open(c Config) (*Store, error) {
 	if s.lock, err = lockFile(s.path("lock")); err != nil {
 		return nil, err
 	}
-	if err := s.cleanUp(); err != nil {
+	err = s.cleanUp()
+	if err == nil {
+		err = s.findLayout()
+	}
+	if err != nil {
 		_ = s.lock.Close()
 		return nil, err
 	}
@@ -150,23 +159,13 @@ func (s *Store) place(key string) (string, error) {
 		return "", err
 	}
 	bucket, name, _ := strings.Cut(key, "/")
-	return s.path("blobs", bucket, shard(name), name), nil
+	return s.path("blobs", bucket, s.layout.shard(name), name), nil
 }
 
 // plain refuses what is more, or less, than a name in a directory.
 func plain(name string) bool {
 	const longest = 255
 	return name != "" && name[0] != '.' && len(name) <= longest && !strings.ContainsAny(name, "/\\\x00\n")
-}
-
-// shard spreads the blobs of a bucket over 1024 directories: the last two
-// characters of a ULID are random.
-func shard(name string) string {
-	id, _, _ := strings.Cut(name, ".")
-	if len(id) < 2 {
-		return "__"
-	}
-	return id[len(id)-2:]
 }
 
 // Stat tells size, checksum and metadata of a blob. Missing: fs.ErrNotExist.

@@ -114,6 +114,11 @@ func (s *Store) writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
+	return s.writeFile(path, text)
+}
+
+// writeFile makes a synced file, replacing one of that name.
+func (s *Store) writeFile(path string, text []byte) error {
 	temp := s.temp("json")
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -129,5 +134,5 @@ func (s *Store) writeJSON(path string, v any) error {
 		}
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return s.syncs.do(filepath.Dir(path))
 }

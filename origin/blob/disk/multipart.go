@@ -57,7 +57,7 @@ func (s *Store) Begin(ctx context.Context, key string, m blob.Meta) (string, err
 		err = s.writeJSON(s.path("uploads", id, metaName), m)
 	}
 	if err == nil {
-		err = syncDir(s.path("uploads"))
+		err = s.syncs.do(s.path("uploads"))
 	}
 	if err != nil {
 		return "", fmt.Errorf("begin upload of %s: %w", key, full(err))
@@ -133,7 +133,7 @@ func (s *Store) Complete(ctx context.Context, upload string, parts []blob.Part) 
 	}
 	if err == nil {
 		s.prune(place, m)
-		err = errors.Join(syncDir(filepath.Dir(place)), syncDir(s.path("uploads")))
+		err = errors.Join(s.syncs.do(filepath.Dir(place)), s.syncs.do(s.path("uploads")))
 	}
 	if err != nil {
 		return blob.Info{}, fmt.Errorf("complete upload of %s: %w", key, full(err))
@@ -227,7 +227,7 @@ func (s *Store) Abort(ctx context.Context, upload string) error {
 	if err := os.RemoveAll(grave); err != nil {
 		return fmt.Errorf("abort upload: %w", err)
 	}
-	return syncDir(s.path("uploads"))
+	return s.syncs.do(s.path("uploads"))
 }
 
 // DropPart frees a part that was replaced.

@@ -71,14 +71,14 @@ func (s *Store) write(ctx context.Context, dir, place string, size int64, r io.R
 	if err := writeMeta(d, m); err != nil {
 		return info, err
 	}
-	if err := syncData(d); err != nil {
+	if err := s.syncData(d); err != nil {
 		return info, err
 	}
 	info.Modified = time.Now()
 	if err := d.publish(place); err != nil {
 		return info, err
 	}
-	if err := syncDir(filepath.Dir(place)); err != nil {
+	if err := s.syncs.do(filepath.Dir(place)); err != nil {
 		// Not acknowledged, so not to be found either.
 		return info, errors.Join(err, s.remove(place))
 	}
