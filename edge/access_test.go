@@ -195,6 +195,14 @@ func TestObjectACLs(t *testing.T) {
 		n.statuses("/media/tagged", map[string]int{"all others": 200})
 		n.statuses("/media/plain", private)
 	}
+	// What is hidden for its tags looks as if it were not there.
+	w.applied(w.control.putBucket(withPolicy(t, metadata.Private, letAllRead,
+		strings.Replace(letAllRead, "Allow", "Deny", 1)+`,"Condition":{"StringEquals":{"s3:ExistingObjectTag/open":"yes"}}`)), nodes...)
+	for _, n := range nodes {
+		n.statuses("/media/plain", map[string]int{"all others": 200})
+		n.statuses("/media/tagged", map[string]int{"all others": 403})
+		n.statuses("/media/none", map[string]int{"nobody": 403, "other": 403, "presigned by the other": 403, "link": 404, "owner": 404, "reader": 404})
+	}
 }
 
 // A node that is cut off from the feed asks before it serves, and learns of an ACL

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 
 	"meridian/edge/httpcache"
@@ -117,19 +118,27 @@ func (n *Node) decide(c *caller, bucket string, r *access.Request) error {
 	return errDenied()
 }
 
-// permitHead decides what authorize left open, now that the object is known.
+// permitHead decides what authorize left open, now that the object is known. That
+// there is none is told to those who may list the bucket: to all others it looks
+// as an object does that they may not read.
 func (x *exchange) permitHead(h *httpcache.Head) error {
 	if x.pending == nil {
 		return nil
 	}
+	missing := h == nil || h.Status != http.StatusOK
 	r := *x.pending
 	r.Object = func() (*access.Object, error) {
-		if h == nil || h.Status != http.StatusOK {
+		if missing {
 			return nil, nil //nolint:nilnil // there is none
 		}
 		return access.DecodeObject(h.Fields.Get(hop.Access))
 	}
-	return x.n.decide(&x.caller, x.object.Bucket, &r)
+	if err := x.n.decide(&x.caller, x.object.Bucket, &r); err != nil || !missing {
+		return err
+	}
+	list := access.Request{Action: "s3:ListBucket", Context: maps.Clone(r.Context)}
+	list.Context.Set("s3:prefix", x.object.Key)
+	return x.n.decide(&x.caller, x.object.Bucket, &list)
 }
 
 // everybody says whether everybody may read all that the bucket holds.
