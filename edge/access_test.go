@@ -229,3 +229,22 @@ func TestObjectACLWithoutFeed(t *testing.T) {
 		t.Errorf("taken back: %d", a.status)
 	}
 }
+
+// Clients of S3 who ask for something else than an object are not given one. In a
+// page's own URLs the same names mean nothing.
+func TestSubresourcesAreNotObjects(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	edge, regional := w.pair()
+	w.origin.put("media/k", []byte("k"))
+	for _, n := range []*node{edge, regional} {
+		for _, query := range []string{"acl", "tagging", "partNumber=2", "uploadId=x"} {
+			if a := n.request(http.MethodGet, "/media/k?"+query, signed(userKey, userSecret)); a.status != 501 {
+				t.Errorf("%s of an object at %s: %d %q", query, n.id, a.status, a.body)
+			}
+			if a := n.request(http.MethodGet, "/media/k?"+query, nil); a.status != 200 || string(a.body) != "k" {
+				t.Errorf("unsigned, %s at %s: %d %q", query, n.id, a.status, a.body)
+			}
+		}
+	}
+}

@@ -20,6 +20,13 @@ import (
 // catchUp is how long a node that is behind its caller waits for the feed.
 const catchUp = 250 * time.Millisecond
 
+// subresources are the parameters by which a client of S3 asks for something else
+// than an object, or for a part of one. To answer with the object would be wrong;
+// in URLs that no such client has signed they are names like any other.
+var subresources = []string{
+	"acl", "attributes", "legal-hold", "partNumber", "retention", "tagging", "torrent", "uploadId", "uploads",
+}
+
 // exchange is one request and what is known of its answer.
 type exchange struct {
 	n     *Node
@@ -180,6 +187,13 @@ func (x *exchange) admit(ctx context.Context) (err error) {
 	}
 	if x.caller, err = x.n.identify(x.r); err != nil {
 		return err
+	}
+	if x.caller.User != "" {
+		for _, name := range subresources {
+			if x.query.Has(name) {
+				return &apiError{status: http.StatusNotImplemented, code: "NotImplemented", message: "A cache node answers with objects, not with " + name + " of one: ask an S3 endpoint."}
+			}
+		}
 	}
 	if x.bucket, err = x.n.bucket(ctx, x.object.Bucket); err != nil {
 		return err
