@@ -10,6 +10,7 @@ import (
 
 	"meridian/internal/hop"
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 func TestBuckets(t *testing.T) {
@@ -72,6 +73,14 @@ func TestBuckets(t *testing.T) {
 	w.refused(w.do(http.StatusBadRequest, root, http.MethodPatch, path+"/photos", `{"region":"asia","cache":{"edge":"1s"},"visibility":"x"}`), "cache.edge", "region")
 	w.refused(w.do(http.StatusBadRequest, root, http.MethodPatch, path+"/photos", `{"visibility":"x"}`), "visibility")
 	w.do(http.StatusBadRequest, root, http.MethodPatch, path+"/photos", `{"versioning":null}`)
+	// Its public access block stands.
+	if _, err := w.store.UpdateBucket(t.Context(), "photos", func(b *metadata.Bucket) error {
+		b.Config[access.ConfigBlock] = json.RawMessage(`{"block_public_acls":true}`)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.refused(w.do(http.StatusBadRequest, root, http.MethodPatch, path+"/photos", `{"visibility":"public-read"}`), "visibility")
 	w.do(http.StatusNotFound, root, http.MethodPatch, path+"/none", `{}`)
 
 	w.object("photos", "a.jpg", "image/jpeg")

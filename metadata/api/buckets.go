@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"meridian/metadata"
+	"meridian/metadata/access"
 )
 
 type bucketList struct {
@@ -167,8 +168,12 @@ func (c *call) patchBucket() error {
 		return fieldErrors{{"owner", "must be the name of a user, of up to 256 bytes"}}
 	}
 	b, err := c.store.UpdateBucket(c.ctx(), c.param("name"), func(b *metadata.Bucket) error {
+		before := b.Visibility
 		in.Owner.apply(&b.Owner)
 		in.apply(b)
+		if err := mayOpen(b, before); err != nil {
+			return err
+		}
 		if wrong := checkBucket(*b, regions); len(wrong) > 0 {
 			return wrong
 		}
@@ -178,6 +183,22 @@ func (c *call) patchBucket() error {
 		return err
 	}
 	return c.json(http.StatusOK, b)
+}
+
+// mayOpen refuses to open a bucket to everybody where its public access block
+// keeps ACLs or policies from doing so.
+func mayOpen(b *metadata.Bucket, before string) error {
+	if b.Visibility != metadata.PublicRead || before == metadata.PublicRead {
+		return nil
+	}
+	a, err := access.Of(b)
+	if err != nil {
+		return err
+	}
+	if a.Block != nil && (a.Block.BlockACLs || a.Block.BlockPolicy) {
+		return fieldErrors{{"visibility", "cannot be public-read while the public access block of the bucket is on"}}
+	}
+	return nil
 }
 
 func (p *bucketPatch) apply(b *metadata.Bucket) {
