@@ -11,6 +11,9 @@ import (
 type Upload struct {
 	ID       string // opaque to clients; a ULID
 	Template Version
+	// Initiator is the user who began the upload, empty for nobody known. The object
+	// may become another's.
+	Initiator string
 	// Region took the upload and holds its parts.
 	Region string
 	// StoreUpload is the blob store's name of the upload.

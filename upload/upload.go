@@ -83,6 +83,11 @@ const cleanTimeout = 10 * time.Second
 // that of the version to be, so that a Complete which comes again after it
 // succeeded can be answered.
 func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg checksum.Algorithm, kind string) (metadata.Upload, error) {
+	return m.BeginBy(ctx, template.Owner, template, alg, kind)
+}
+
+// BeginBy is Begin for an initiator whose the object need not be.
+func (m *Manager) BeginBy(ctx context.Context, initiator string, template metadata.Version, alg checksum.Algorithm, kind string) (metadata.Upload, error) {
 	if err := metadata.CheckKey(template.Key); err != nil {
 		return metadata.Upload{}, err
 	}
@@ -103,7 +108,7 @@ func (m *Manager) Begin(ctx context.Context, template metadata.Version, alg chec
 		return metadata.Upload{}, fmt.Errorf("begin upload of %s/%s: %w", template.Bucket, template.Key, err)
 	}
 	u := metadata.Upload{
-		ID: id, Template: template, Region: m.Region, ChecksumAlgorithm: string(alg), ChecksumType: kind,
+		ID: id, Template: template, Initiator: initiator, Region: m.Region, ChecksumAlgorithm: string(alg), ChecksumType: kind,
 		Created: m.Now().UTC().Truncate(time.Millisecond),
 	}
 	if u.StoreUpload, err = m.Store.Begin(ctx, template.Blob, record.Meta(template)); err != nil {

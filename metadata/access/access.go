@@ -184,8 +184,11 @@ type Request struct {
 	// Object finds the object that the action is about, or nil where there is
 	// none. It is called where the answer depends on it, and may be nil if there
 	// can be none.
-	Object  func() (*Object, error)
-	Context iam.Context
+	Object func() (*Object, error)
+	// Initiator tells who began the upload that the action is about: they may abort
+	// it and list its parts. It may be nil if there is no upload.
+	Initiator func() (string, error)
+	Context   iam.Context
 }
 
 const (
@@ -338,12 +341,18 @@ func (d *decision) byRole() bool {
 }
 
 // byOwnership allows the owner of the bucket everything but what the owner of an
-// object keeps for themselves, and to others what ACLs give them.
+// object keeps for themselves, and to others what ACLs give them, and what is about
+// uploads that they began.
 func (d *decision) byOwnership() (Verdict, error) {
 	if d.c.Role == metadata.RoleReadOnly {
 		return Refused, nil // also the owner's: such a key is for reading
 	}
 	owner := d.c.User != "" && d.c.User == d.b.Owner && !d.c.Limited()
+	if !owner && d.r.Initiator != nil && d.c.User != "" && !d.c.Limited() {
+		if by, err := d.r.Initiator(); err != nil || by == d.c.User {
+			return allowed(err == nil), err
+		}
+	}
 	permission, ofObject := permissionFor(d.r)
 	if !d.b.ACLs() {
 		return allowed(owner), nil

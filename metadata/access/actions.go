@@ -21,8 +21,6 @@ var (
 		"s3:ListBucketMultipartUploads": metadata.PermitRead,
 		"s3:PutObject":                  metadata.PermitWrite,
 		"s3:DeleteObject":               metadata.PermitWrite,
-		"s3:AbortMultipartUpload":       metadata.PermitWrite,
-		"s3:ListMultipartUploadParts":   metadata.PermitWrite,
 		"s3:GetBucketAcl":               metadata.PermitReadACP,
 		"s3:PutBucketAcl":               metadata.PermitWriteACP,
 	}

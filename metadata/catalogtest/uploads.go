@@ -42,7 +42,7 @@ func newUpload(bucket, key string) metadata.Upload {
 			UserMetadata: map[string]string{"a": "b"}, Tags: map[string]string{"c": "d"},
 			Encryption: &metadata.Encryption{Kind: metadata.ServerKeys, Key: []byte("0123456789")},
 		},
-		Region: home, StoreUpload: "store-" + v.ID, ChecksumAlgorithm: "crc32", ChecksumType: "COMPOSITE",
+		Initiator: "bob", Region: home, StoreUpload: "store-" + v.ID, ChecksumAlgorithm: "crc32", ChecksumType: "COMPOSITE",
 		Created: time.Now().UTC().Truncate(time.Microsecond),
 	}
 }

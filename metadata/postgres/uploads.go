@@ -15,14 +15,14 @@ import (
 
 // uploadColumns are as scanUpload reads them, of upload u in bucket b.
 const uploadColumns = `u.id, b.name, u.key, u.version_id, u.owner, u.content_type, u.blob, u.regions, u.attrs,
-	u.region, u.store_upload, u.checksum_algorithm, u.checksum_type, u.created`
+	u.initiator, u.region, u.store_upload, u.checksum_algorithm, u.checksum_type, u.created`
 
 func scanUpload(row pgx.CollectableRow) (metadata.Upload, error) {
 	var u metadata.Upload
 	var attrs []byte
 	t := &u.Template
 	err := row.Scan(&u.ID, &t.Bucket, &t.Key, &t.ID, &t.Owner, &t.ContentType, &t.Blob, &t.Regions, &attrs,
-		&u.Region, &u.StoreUpload, &u.ChecksumAlgorithm, &u.ChecksumType, &u.Created)
+		&u.Initiator, &u.Region, &u.StoreUpload, &u.ChecksumAlgorithm, &u.ChecksumType, &u.Created)
 	if err != nil {
 		return u, err
 	}
@@ -66,7 +66,7 @@ func (s *Store) createUpload(ctx context.Context, u metadata.Upload) error {
 	if err := checkVersion(&t); err != nil {
 		return err
 	}
-	for _, text := range []string{u.ID, u.Region, u.StoreUpload, u.ChecksumAlgorithm, u.ChecksumType} {
+	for _, text := range []string{u.ID, u.Initiator, u.Region, u.StoreUpload, u.ChecksumAlgorithm, u.ChecksumType} {
 		if !isText(text) {
 			return metadata.Invalidf("upload holds %q, which is not text", text)
 		}
@@ -83,11 +83,11 @@ func (s *Store) createUpload(ctx context.Context, u metadata.Upload) error {
 	}
 	tag, err := s.pool.Exec(ctx, `
 		INSERT INTO upload (id, bucket_id, key, version_id, owner, content_type, blob, regions, attrs,
-		                    region, store_upload, checksum_algorithm, checksum_type, created)
-		SELECT $1, b.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+		                    initiator, region, store_upload, checksum_algorithm, checksum_type, created)
+		SELECT $1, b.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
 		  FROM open_bucket($2) b, LATERAL refuse_regions(b, $8) WHERE b.id IS NOT NULL`,
 		u.ID, t.Bucket, t.Key, t.ID, t.Owner, t.ContentType, t.Blob, textList(t.Regions), attrs,
-		u.Region, u.StoreUpload, u.ChecksumAlgorithm, u.ChecksumType, u.Created)
+		u.Initiator, u.Region, u.StoreUpload, u.ChecksumAlgorithm, u.ChecksumType, u.Created)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = metadata.ErrNoSuchBucket
 	}

@@ -311,9 +311,23 @@ func TestActionsOfOperations(t *testing.T) {
 	w.can(bob, "PUT", "/bkt/up?partNumber=2&uploadId="+id, nil, "x-amz-copy-source: /src/k")
 	w.can(alice, "PUT", "/bkt/hers", []byte("x"))
 	w.cannot(bob, "PUT", "/bkt/up?partNumber=2&uploadId="+id, nil, "x-amz-copy-source: /bkt/hers")
-	w.cannot(bob, "GET", "/bkt/up?uploadId="+id, nil)
 	w.cannot(bob, "GET", "/bkt?uploads", nil)
-	w.cannot(bob, "DELETE", "/bkt/up?uploadId="+id, nil)
+	// Who began one may see and abort it, also where the object will be another's.
+	w.can(bob, "GET", "/bkt/up?uploadId="+id, nil)
+	w.can(alice, "PUT", "/bkt?ownershipControls", []byte("<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"))
+	begin := func(by user) string {
+		return "/bkt/more?uploadId=" + between(string(w.can(by, "POST", "/bkt/more?uploads", nil).body), "<UploadId>", "</UploadId>")
+	}
+	his, hers := begin(bob), begin(alice)
+	if list := string(w.can(bob, "GET", his, nil).body); !strings.Contains(list, "<Initiator><ID>bob</ID>") || !strings.Contains(list, "<Owner><ID>alice</ID>") {
+		t.Errorf("his upload: %s", list)
+	}
+	w.cannot(bob, "GET", hers, nil)
+	w.cannot(bob, "DELETE", hers, nil)
+	w.cannot(reader, "DELETE", his, nil)
+	w.can(bob, "DELETE", his, nil)
+	w.can(alice, "DELETE", hers, nil)
+	w.can(alice, "DELETE", "/bkt?ownershipControls", nil)
 	w.can(bob, "POST", "/bkt/up?uploadId="+id, []byte(`<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>`+part.header.Get("ETag")+`</ETag></Part></CompleteMultipartUpload>`))
 	// Of many keys each is asked for.
 	set("bkt", allow("bob", "s3:DeleteObject", "bkt/mine/*"))
@@ -471,6 +485,11 @@ func TestBucketACL(t *testing.T) {
 		t.Errorf("an anonymous form: %d %s", r.status, r.body)
 	}
 	w.can(bob, "DELETE", "/bkt/new", nil)
+	hers := "/bkt/hers?uploadId=" + between(string(w.can(alice, "POST", "/bkt/hers?uploads", nil).body), "<UploadId>", "</UploadId>")
+	for _, u := range []user{bob, {}} {
+		w.cannot(u, "GET", hers, nil)
+		w.cannot(u, "DELETE", hers, nil)
+	}
 	w.can(alice, "PUT", "/bkt?acl", nil, "x-amz-acl: authenticated-read")
 	w.can(bob, "GET", "/bkt", nil)
 	w.cannot(user{}, "GET", "/bkt", nil)

@@ -65,6 +65,9 @@ func (c *call) permitOperation() error {
 	}
 	versioned := c.query.Has("versionId")
 	r := c.request(actionOf(c.op.name, versioned), c.key, c.query.Get("versionId"))
+	if c.op.name == "AbortMultipartUpload" || c.op.name == "ListParts" {
+		r.Initiator = c.initiator
+	}
 	if err := c.permit(b, r); err != nil {
 		return c.orMissing(b, r, err)
 	}
@@ -182,6 +185,15 @@ func (c *call) mayList() bool {
 	r := c.request("s3:ListBucket", "", "")
 	r.Context.Set("s3:prefix", c.key)
 	return c.permit(b, r) == nil
+}
+
+// initiator is who began the upload of the request, nobody where there is none.
+func (c *call) initiator() (string, error) {
+	u, err := c.upload()
+	if errors.Is(err, metadata.ErrNoSuchUpload) {
+		return "", nil
+	}
+	return u.Initiator, err
 }
 
 // orMissing is why a request was not permitted: what is not there, nobody gave

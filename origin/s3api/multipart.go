@@ -32,7 +32,7 @@ func (c *call) createUpload() error {
 	if err := c.mayLock(&bucket, v.Lock); err != nil {
 		return err
 	}
-	u, err := c.opts.Uploads.Begin(c.r.Context(), v, alg, kind)
+	u, err := c.opts.Uploads.BeginBy(c.r.Context(), c.who.User, v, alg, kind)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *call) listParts() error {
 		writeChecksumElements(d, p.Checksums, "")
 		d.end("Part")
 	}
-	c.writeOwner(d, "Initiator", u.Template.Owner)
+	c.writeOwner(d, "Initiator", u.Initiator)
 	c.writeOwner(d, "Owner", u.Template.Owner)
 	d.elem("StorageClass", storageClassOf(u.Template.StorageClass))
 	return c.w.sendXML(d)
@@ -111,7 +111,7 @@ func (c *call) listUploads() error {
 		d.start("Upload")
 		d.elem("Key", l.encode(u.Template.Key))
 		d.elem("UploadId", u.ID)
-		c.writeOwner(d, "Initiator", u.Template.Owner)
+		c.writeOwner(d, "Initiator", u.Initiator)
 		c.writeOwner(d, "Owner", u.Template.Owner)
 		d.elem("StorageClass", storageClassOf(u.Template.StorageClass))
 		d.time("Initiated", u.Created)
