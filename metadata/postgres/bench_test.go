@@ -201,3 +201,23 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkDelete(b *testing.B) {
+	s := benchStore(b)
+	var n atomic.Int64 // each object is deleted once
+	for _, clients := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("clients-%d", clients), func(b *testing.B) {
+			b.SetParallelism((clients + 1) / 2) // of two processors
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					i := n.Add(1)
+					_, err := s.Delete(b.Context(), metadata.Ref{Bucket: "bench", Key: fmt.Sprintf("dir-%03d/%09d.jpg", i%200, i)}, metadata.Cond{})
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}

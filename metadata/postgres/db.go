@@ -49,6 +49,8 @@ type Store struct {
 	retention Retention
 	days      counterDays
 	withheld  withholding
+	together  together
+	solitary  solitary
 }
 
 const (
@@ -79,20 +81,24 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
-	return &Store{
+	s := &Store{
 		pool:      pool,
 		log:       c.Log,
 		region:    c.Region,
 		seal:      sealer,
 		bell:      newDoorbell(ctx, pool, c.Log),
 		retention: c.Retention.withDefaults(),
-	}, nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	s.together.send = func(list []*write) { s.sendTogether(ctx, list) }
+	return s, nil
 }
 
 // Close ends the connections. It waits for calls that are under way, and never
 // fails.
 func (s *Store) Close() error {
 	s.bell.close()
+	s.together.wait()
 	s.pool.Close()
 	return nil
 }

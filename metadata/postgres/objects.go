@@ -59,13 +59,18 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 	var status string
 	var at place
 	var null *bool
-	err = retry(ctx, true, func() error {
-		return s.pool.QueryRow(ctx, `
+	err = s.write(ctx, true, &write{
+		bucket: v.Bucket,
+		sql: `
 			SELECT r_status, r_xid, r_seq, r_null FROM commit_version(
-			       $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+			       $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+		args: []any{
 			v.Bucket, v.Key, v.ID, v.Size, int64(v.CRC64), v.Modified, v.ETag, v.Owner, v.ContentType, v.Blob, v.Regions,
-			attrs, parts, etags(c.IfMatch), etags(c.IfNoneMatch), c.IfVersion, upload, s.region, data).
-			Scan(&status, &at.xid, &at.id, &null)
+			attrs, parts, etags(c.IfMatch), etags(c.IfNoneMatch), c.IfVersion, upload, s.region, data,
+		},
+		targets: []any{&status, &at.xid, &at.id, &null},
+		status:  &status,
+		waits:   upload != "", // whose parts may be coming still
 	})
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == codeQuota {
@@ -200,13 +205,17 @@ func (s *Store) remove(ctx context.Context, r metadata.Ref, c metadata.Cond) (me
 	var status string
 	var at place
 	var scan versionScan
-	targets := append([]any{&status, &at.xid, &at.id}, scan.targets()...)
-	err = retry(ctx, false, func() error {
-		return s.pool.QueryRow(ctx, `
-			SELECT d.r_status, d.r_xid, d.r_seq, `+columnsOfBoth+`, v.marker, v.marker AS latest, v.parts
-			  FROM delete_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) d, LATERAL (SELECT (d.r_version).*) v`,
+	err = s.write(ctx, false, &write{
+		bucket: r.Bucket,
+		sql: `
+			SELECT d.r_status, d.r_xid, d.r_seq, ` + columnsOfBoth + `, v.marker, v.marker AS latest, v.parts
+			  FROM delete_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) d, LATERAL (SELECT (d.r_version).*) v`,
+		args: []any{
 			r.Bucket, r.Key, r.VersionID, etags(c.IfMatch), etags(c.IfNoneMatch), c.IfVersion,
-			marker, time.Now(), s.region, cause, c.BypassGovernance).Scan(append(targets, &scan.parts)...)
+			marker, time.Now(), s.region, cause, c.BypassGovernance,
+		},
+		targets: append(append([]any{&status, &at.xid, &at.id}, scan.targets()...), &scan.parts),
+		status:  &status,
 	})
 	err = refusedRemoval(err)
 	if err == nil {
