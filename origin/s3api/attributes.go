@@ -49,7 +49,7 @@ func (c *call) getObjectAttributes() error {
 			d.elem("ETag", v.ETag) // here without quotes
 		case "Checksum":
 			if len(v.Checksums) > 0 {
-				d.group("Checksum", func() { writeChecksumElements(d, v.Checksums, v.ChecksumType) })
+				d.group("Checksum", func() { writeChecksumElements(d, withoutCount(v.Checksums), v.ChecksumType) })
 			}
 		case "ObjectParts":
 			if len(v.Parts) > 0 {
@@ -62,6 +62,16 @@ func (c *call) getObjectAttributes() error {
 		}
 	}
 	return c.w.sendXML(d)
+}
+
+// withoutCount are checksums without the number of parts that follows composite
+// ones elsewhere: here ObjectParts tells it.
+func withoutCount(sums map[string]string) map[string]string {
+	bare := map[string]string{}
+	for alg, sum := range sums {
+		bare[alg], _, _ = strings.Cut(sum, "-") // which is in no Base64
+	}
+	return bare
 }
 
 func (c *call) wantedAttributes() ([]string, error) {

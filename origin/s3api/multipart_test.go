@@ -119,6 +119,14 @@ func TestMultipartStepByStep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		attrs, err := c.GetObjectAttributes(ctx, &s3.GetObjectAttributesInput{Bucket: bkt, Key: key, ObjectAttributes: []types.ObjectAttributes{types.ObjectAttributesChecksum}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The answer to Complete has the number of parts behind a composite checksum.
+		if whole, _, _ := strings.Cut(aws.ToString(done.ChecksumSHA256), "-"); aws.ToString(attrs.Checksum.ChecksumSHA256) != whole {
+			t.Errorf("attributes tell %s of %s", aws.ToString(attrs.Checksum.ChecksumSHA256), whole)
+		}
 		want := append(bytes.Clone(body), source[100:5_000_100]...)
 		get, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: bkt, Key: key, ChecksumMode: types.ChecksumModeEnabled})
 		if err != nil {
