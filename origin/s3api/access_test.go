@@ -350,7 +350,7 @@ func TestActionsOfOperations(t *testing.T) {
 	}
 	// Who may not do one of the things that headers ask for does none.
 	set("bkt", allow("bob", "s3:PutObject", "bkt/*"))
-	for action, header := range map[string]string{"s3:PutObjectTagging": "x-amz-tagging: a=b", "s3:PutObjectAcl": "x-amz-grant-read: id=alice"} {
+	for action, header := range map[string]string{"s3:PutObjectTagging": "x-amz-tagging: a=b", "s3:PutObjectAcl": "x-amz-grant-read: id=writer"} {
 		w.cannot(bob, "PUT", "/bkt/k", []byte("x"), header)
 		set("bkt", allow("bob", "s3:PutObject "+action, "bkt/*"))
 		w.can(bob, "PUT", "/bkt/k", []byte("x"), header)
@@ -732,6 +732,40 @@ func TestTagsAndAttributesTakeTheirOwnPermissions(t *testing.T) {
 	w.cannot(bob, "GET", "/src/k?attributes", nil, "x-amz-object-attributes: ETag")
 	set("src", alice, allow("bob", "s3:GetObjectAttributes s3:GetObject", "src/*"))
 	w.can(bob, "GET", "/src/k?attributes", nil, "x-amz-object-attributes: ETag")
+}
+
+// Whoever writes if an ETag is there learns whether it is, as a reader would; what
+// an ACL gives to the owner of the bucket it gives to nobody else.
+func TestConditionsAndGrantsTakeTheirOwnPermissions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	etag := w.can(alice, "PUT", "/bkt/k", []byte("x")).header.Get("ETag")
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:PutObject s3:DeleteObject", "bkt/*")))
+	body := []byte("<Delete><Object><Key>k</Key><ETag>" + etag + "</ETag></Object></Delete>")
+	deletes := func() string {
+		return string(w.can(bob, "POST", "/bkt?delete", body, "Content-MD5: "+md5Of(body)).body)
+	}
+	w.cannot(bob, "PUT", "/bkt/k", []byte("y"), "If-Match: "+etag)
+	w.cannot(bob, "PUT", "/bkt/k", []byte("y"), `If-Match: "00000000000000000000000000000000"`)
+	w.cannot(bob, "DELETE", "/bkt/k", nil, "If-Match: "+etag)
+	if s := deletes(); !strings.Contains(s, "<Code>AccessDenied</Code>") {
+		t.Errorf("DeleteObjects: %s", s)
+	}
+	w.can(bob, "DELETE", "/bkt/k", nil, "If-Match: *")
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:PutObject s3:DeleteObject s3:GetObject", "bkt/*")))
+	w.can(alice, "PUT", "/bkt/k", []byte("x"))
+	w.can(bob, "PUT", "/bkt/k", []byte("x"), "If-Match: "+etag)
+	if s := deletes(); !strings.Contains(s, "<Deleted><Key>k</Key>") {
+		t.Errorf("DeleteObjects: %s", s)
+	}
+
+	for _, header := range []string{"x-amz-acl: bucket-owner-full-control", "x-amz-acl: private", "x-amz-grant-full-control: id=alice", "x-amz-grant-read: id=bob, id=alice"} {
+		w.can(bob, "PUT", "/bkt/acl", []byte("x"), header)
+	}
+	for _, header := range []string{"x-amz-acl: public-read", "x-amz-grant-read: id=writer", "x-amz-grant-read: id=alice, uri=http://acs.amazonaws.com/groups/global/AllUsers", "x-amz-acl: open"} {
+		w.cannot(bob, "PUT", "/bkt/acl", []byte("x"), header)
+	}
 }
 
 // A presigned URL that says a header twice, in two cases, means one of the two:

@@ -3,6 +3,7 @@ package s3api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"meridian/internal/iam"
@@ -76,7 +77,12 @@ func (c *call) permitOperation() error {
 			return err
 		}
 	}
-	for _, action := range c.alsoDoes() {
+	if c.comparesETag() {
+		if err := c.permit(b, c.request("s3:GetObject", c.key, "")); err != nil {
+			return err
+		}
+	}
+	for _, action := range c.alsoDoes(b) {
 		r := c.request(action, c.key, "")
 		r.Creates = true
 		if err := c.permit(b, r); err != nil {
@@ -252,8 +258,31 @@ func actionOf(operation string, versioned bool) string {
 	return "s3:" + action
 }
 
+// comparesETag says whether the operation is a write that tells of what there is
+// by the ETag that it wants to be there.
+func (c *call) comparesETag() bool {
+	switch c.op.name {
+	case "PutObject", "CompleteMultipartUpload", "DeleteObject":
+		match := c.r.Header.Get("If-Match")
+		return match != "" && match != "*"
+	}
+	return false
+}
+
+// givesAway says whether the headers of a new object give a permission to others
+// than who writes it and the owner of the bucket.
+func (c *call) givesAway(b *access.Bucket) bool {
+	acl, err := c.aclOfHeaders(c.who.User, b.Owner, true)
+	if err != nil {
+		return true // which is told once it is known that the caller might
+	}
+	return acl != nil && slices.ContainsFunc(acl.Grants, func(g metadata.Grant) bool {
+		return g.User == "" || g.User != c.who.User && g.User != b.Owner
+	})
+}
+
 // alsoDoes are the actions that the headers of a new object take.
-func (c *call) alsoDoes() (actions []string) {
+func (c *call) alsoDoes(b *access.Bucket) (actions []string) {
 	switch c.op.name {
 	case "PutObject", "PostObject", "CreateMultipartUpload":
 	default:
@@ -264,7 +293,7 @@ func (c *call) alsoDoes() (actions []string) {
 		is     bool
 	}{
 		{"s3:PutObjectTagging", c.header("X-Amz-Tagging") != "" || len(c.asked.tags) > 0},
-		{"s3:PutObjectAcl", c.header("X-Amz-Acl") != "" || c.hasGrants()},
+		{"s3:PutObjectAcl", c.givesAway(b)},
 		{"s3:PutObjectRetention", c.header("X-Amz-Object-Lock-Mode") != "" || c.header("X-Amz-Object-Lock-Retain-Until-Date") != ""},
 		{"s3:PutObjectLegalHold", c.header("X-Amz-Object-Lock-Legal-Hold") != ""},
 	} {

@@ -124,6 +124,11 @@ func (c *call) deleteOne(b *access.Bucket, t *deleteTarget) deleteResult {
 		if len(cond.IfMatch) == 0 {
 			return deleteResult{err: errPreconditionFailed}
 		}
+		if *t.ETag != "*" { // which tells of no ETag
+			if err := c.permit(b, c.request("s3:GetObject", t.Key, "")); err != nil {
+				return deleteResult{err: err}
+			}
+		}
 	}
 	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: t.Key, VersionID: t.VersionID}, cond)
 	return deleteResult{v, err}
