@@ -78,6 +78,7 @@ func TestNobodyWaitsLongForOthers(t *testing.T) {
 		first := s.begin(t, 1)
 		second := s.begin(t, 3)
 		time.Sleep(togetherPatience)
+		synctest.Wait()
 		third := s.begin(t, 2)
 		second.Wait()
 		if took := time.Since(begun); took != togetherPatience+time.Minute {
