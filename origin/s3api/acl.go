@@ -119,7 +119,8 @@ func (c *call) emailGrant(address string) (metadata.Grant, error) {
 // accessControlPolicy is an ACL as XML.
 type accessControlPolicy struct {
 	Owner *struct {
-		ID string `xml:"ID"`
+		ID   string   `xml:"ID"`
+		Name struct{} `xml:"DisplayName"`
 	} `xml:"Owner"`
 	List *struct {
 		Grants []grant `xml:"Grant"`
@@ -128,10 +129,11 @@ type accessControlPolicy struct {
 
 type grant struct {
 	Grantee struct {
-		Type  string `xml:"http://www.w3.org/2001/XMLSchema-instance type,attr"`
-		ID    string `xml:"ID"`
-		URI   string `xml:"URI"`
-		Email string `xml:"EmailAddress"`
+		Type  string   `xml:"http://www.w3.org/2001/XMLSchema-instance type,attr"`
+		ID    string   `xml:"ID"`
+		Name  struct{} `xml:"DisplayName"`
+		URI   string   `xml:"URI"`
+		Email string   `xml:"EmailAddress"`
 	} `xml:"Grantee"`
 	Permission string `xml:"Permission"`
 }

@@ -27,6 +27,8 @@ type completeRequest struct {
 		ChecksumXXHASH64  string `xml:"ChecksumXXHASH64"`
 		ChecksumXXHASH3   string `xml:"ChecksumXXHASH3"`
 		ChecksumXXHASH128 string `xml:"ChecksumXXHASH128"`
+		// Other is what ListParts tells of a part, which some tools give back.
+		Other []struct{} `xml:",any"`
 	} `xml:"Part"`
 }
 

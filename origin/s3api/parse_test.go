@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"meridian/metadata"
+	"meridian/metadata/lifecycle"
+	"meridian/metadata/notify"
 )
 
 func codeOf(err error) code {
@@ -304,9 +306,42 @@ func TestXMLIsReadStrictly(t *testing.T) {
 		``, `junk`, `<Delete>`, `<Other/>`, `<Delete/>x`, `<Delete/><Delete/>`, `<Delete xmlns="http://other/"/>`,
 		`<!DOCTYPE x [<!ENTITY e "v">]><Delete/>`, `<Delete><Quiet>perhaps</Quiet></Delete>`, `<Delete>&e;</Delete>`,
 		"<Delete><Object><Key>\x01</Key></Object></Delete>",
+		`<Delete><Object><Key>k</Key><versionId>null</versionId></Object></Delete>`, `<Delete><Object><Key>k</Key><Key>l</Key></Object></Delete>`,
+		`<Delete><Quiet>true</Quiet><Quiet>false</Quiet></Delete>`, `<Delete><Object><Key>k<b/></Key></Object></Delete>`,
+		strings.Repeat("<Delete>", 100_000),
 	} {
 		if err := parseXML([]byte(in), "Delete", &r); codeOf(err) != errMalformedXML {
 			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+// What a configuration says by a name that there is not must not be passed over:
+// the rest of it may mean the contrary.
+func TestUnknownElementsAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		root, body string
+		into       any
+		fine       bool
+	}{
+		{"LifecycleConfiguration", `<Rule><ID>x</ID><Status>Enabled</Status><Filter><And><Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag><Tag><Key>l</Key><Value>v</Value></Tag></And></Filter><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition><Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration></Rule><Rule/>`, &lifecycle.Config{}, true},
+		{"LifecycleConfiguration", `<Rule><Filter><prefix>logs/</prefix></Filter></Rule>`, &lifecycle.Config{}, false},
+		{"LifecycleConfiguration", `<Rule><Filter><Prefix>logs/</Prefix><Prefix></Prefix></Filter></Rule>`, &lifecycle.Config{}, false},
+		{"PublicAccessBlockConfiguration", `<BlockPublicAcls>true</BlockPublicAcls>`, &publicAccessBlock{}, true},
+		{"PublicAccessBlockConfiguration", `<BlockPublicACLs>true</BlockPublicACLs>`, &publicAccessBlock{}, false},
+		{"ObjectLockConfiguration", `<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule>`, &lockConfiguration{}, true},
+		{"ObjectLockConfiguration", `<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rules><DefaultRetention/></Rules>`, &lockConfiguration{}, false},
+		{"NotificationConfiguration", `<QueueConfiguration><Id>x</Id><Queue>q</Queue><Event>e</Event><Event>f</Event><Filter><S3Key><FilterRule><Name>prefix</Name><Value>v</Value></FilterRule><FilterRule><Name>suffix</Name><Value>v</Value></FilterRule></S3Key></Filter></QueueConfiguration><EventBridgeConfiguration/>`, &notify.Config{}, true},
+		{"NotificationConfiguration", `<QueueConfiguration><Filter><S3Keys/></Filter></QueueConfiguration>`, &notify.Config{}, false},
+		{"AccessControlPolicy", `<Owner><ID>a</ID><DisplayName>A</DisplayName></Owner><AccessControlList><Grant><Grantee><ID>a</ID><DisplayName>A</DisplayName></Grantee><Permission>READ</Permission></Grant></AccessControlList>`, &accessControlPolicy{}, true},
+		{"CompleteMultipartUpload", `<Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5</Size><LastModified>t</LastModified></Part>`, &completeRequest{}, true},
+		{"CreateBucketConfiguration", `<Tags><Tag><Key>k</Key><Value>v</Value></Tag><Tag><Key>l</Key><Value>v</Value></Tag></Tags><Location><Name>n</Name></Location>`, &createBucketRequest{}, true},
+		{"ServerSideEncryptionConfiguration", `<Rule><BlockedEncryptionTypes><EncryptionType>NONE</EncryptionType></BlockedEncryptionTypes></Rule>`, &encryptionConfiguration{}, true},
+	} {
+		err := parseXML([]byte("<"+c.root+` xmlns="`+xmlNamespace+`">`+c.body+"</"+c.root+">"), c.root, c.into)
+		if (err == nil) != c.fine || err != nil && codeOf(err) != errMalformedXML {
+			t.Errorf("%s: %v", c.body, err)
 		}
 	}
 }

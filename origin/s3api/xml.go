@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -121,9 +122,10 @@ func escapeXML(buf *bytes.Buffer, s string) {
 }
 
 // parseXML reads one document with the given root element into v: nothing may
-// come after it, and the namespace, where one is given, must be that of S3.
+// come after it, the namespace, where one is given, must be that of S3, and every
+// element must have its place in v.
 func parseXML(body []byte, root string, v any) error {
-	dec := xml.NewDecoder(bytes.NewReader(body))
+	dec := xml.NewTokenDecoder(&schemaReader{from: xml.NewDecoder(bytes.NewReader(body)), root: schemaOf(reflect.TypeOf(v))})
 	for {
 		tok, err := dec.Token()
 		if err != nil {
