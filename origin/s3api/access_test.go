@@ -786,3 +786,19 @@ func TestPresignedHeaderInTwoCases(t *testing.T) {
 		}
 	}
 }
+
+// Who may delete nothing is not asked for a list of what.
+func TestAnonymousDeleteOfMany(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt/k", []byte("x"))
+	body, sum := summed("<Delete><Object><Key>k</Key></Object></Delete>")
+	for _, b := range [][]byte{body, []byte("no XML")} {
+		w.cannot(user{}, "POST", "/bkt?delete", b, "Content-MD5: "+md5Of(b))
+	}
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("", "s3:DeleteObject", "bkt/k")))
+	if r := w.can(user{}, "POST", "/bkt?delete", body, sum); !strings.Contains(string(r.body), "<Deleted><Key>k</Key>") {
+		t.Errorf("with a policy: %s", r.body)
+	}
+}

@@ -20,6 +20,13 @@ func (c *call) authorise() error {
 		ok = c.who.node && (reads || c.op.access == write && c.key != "")
 	case c.who.node:
 		ok = reads
+	case c.op.access == perKey && c.who.anonymous():
+		// Many keys are much to read for somebody who can do nothing to any.
+		b, err := c.accessTo(c.bucket)
+		if err != nil {
+			return err
+		}
+		ok = b.Policy != nil || b.BucketACL().Allows("", metadata.PermitWrite, false)
 	case c.op.access == signedForm, c.op.access == perKey, c.op.access == perBody: // later
 	default:
 		if text := c.needsUser(); text != "" && c.who.anonymous() {
