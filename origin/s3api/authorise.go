@@ -188,6 +188,12 @@ func (c *call) permit(b *access.Bucket, r *access.Request) error {
 		c.who.User, r.Action, resource, by)
 }
 
+// may says whether the caller may do another action to the object as well.
+func (c *call) may(action string) bool {
+	b, err := c.accessTo(c.bucket)
+	return err == nil && c.permit(b, c.request(action, c.key, c.query.Get("versionId"))) == nil
+}
+
 // mayList says whether the caller may learn which keys the bucket has, that of
 // the request among them.
 func (c *call) mayList() bool {

@@ -259,18 +259,20 @@ func (c *call) getObjectLegalHold() error {
 	return c.w.sendXML(d)
 }
 
-// writeLock tells of a version's lock, but not to everybody who may read it: an
-// anonymous caller learns nothing, nor does a cache, which would tell all.
+// writeLock tells of a version's lock those who may ask for it, as S3 does. A cache
+// learns nothing: it would tell all.
 func (c *call) writeLock(l metadata.Lock) {
 	if c.who.anonymous() || c.who.node {
 		return
 	}
 	h := c.w.Header()
-	if l.Mode != "" {
+	if l.Mode != "" && c.may("s3:GetObjectRetention") {
 		h.Set(lockModeHeader, l.Mode)
 		h.Set(lockUntilHeader, l.Until.UTC().Format(timeLayout))
 	}
-	setHeader(h, lockHoldHeader, l.Hold)
+	if l.Hold != "" && c.may("s3:GetObjectLegalHold") {
+		h.Set(lockHoldHeader, l.Hold)
+	}
 }
 
 // lockConfiguration is the body of PutObjectLockConfiguration.

@@ -313,3 +313,24 @@ func between(s, from, to string) string {
 	s, _, _ = strings.Cut(s, to)
 	return s
 }
+
+// Who may read an object is told of its lock if they may ask for it.
+func TestLocksAreToldToWhoMayAsk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil, "x-amz-bucket-object-lock-enabled: true")
+	body, sum := summed("x")
+	w.can(alice, "PUT", "/bkt/k", body, sum, "x-amz-object-lock-mode: GOVERNANCE", "x-amz-object-lock-legal-hold: ON",
+		"x-amz-object-lock-retain-until-date: "+time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	for actions, want := range map[string][2]string{
+		"s3:GetObject": {}, "s3:GetObject s3:GetObjectRetention": {"GOVERNANCE", ""}, "s3:GetObject s3:GetObjectLegalHold": {"", "ON"},
+		"s3:GetObject s3:GetObjectRetention s3:GetObjectLegalHold": {"GOVERNANCE", "ON"},
+	} {
+		w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", actions, "bkt/*")))
+		h := w.can(bob, "HEAD", "/bkt/k", nil).header
+		until := h.Get("X-Amz-Object-Lock-Retain-Until-Date")
+		if got := [2]string{h.Get("X-Amz-Object-Lock-Mode"), h.Get("X-Amz-Object-Lock-Legal-Hold")}; got != want || (until == "") != (want[0] == "") {
+			t.Errorf("%s: %q, until %q", actions, got, until)
+		}
+	}
+}
