@@ -2,12 +2,14 @@ package edge_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"meridian/edge"
 	"meridian/internal/hop"
 	"meridian/internal/signedurl"
 	"meridian/internal/sigv4"
@@ -209,5 +211,41 @@ func TestSystemBucket(t *testing.T) {
 		if a := e.request(http.MethodGet, path, c.change); a.status != c.want || (c.want == 200) != bytes.Equal(a.body, body) {
 			t.Errorf("%s: %d %q", name, a.status, a.body)
 		}
+	}
+}
+
+// Names that nobody has can be made up by anybody: they must not cost the metadata
+// role a snapshot each, nor keep a new one from being found.
+func TestMadeUpNamesAreAskedForLessAndLess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	clock := newClock()
+	e := w.start(metadata.TierEdge, "edge-europe-1", func(c *edge.Config) { c.Now = clock.now }, w.origin.url)
+	snaps := func() int {
+		w.control.mu.Lock()
+		defer w.control.mu.Unlock()
+		return w.control.snaps
+	}
+	before := snaps()
+	for i := range 60 {
+		clock.add(500 * time.Millisecond)
+		path, change := fmt.Sprintf("/made-up-%d/k", i), (func(*http.Request))(nil)
+		if i%2 == 1 {
+			path, change = "/media/k", signed(fmt.Sprintf("AKMADEUP%d", i), userSecret)
+		}
+		if a := e.request(http.MethodGet, path, change); a.status != 404 && a.status != 403 {
+			t.Fatalf("%s: %d", path, a.status)
+		}
+	}
+	if n := snaps() - before; n > 15 {
+		t.Errorf("60 names that nobody has cost %d snapshots", n)
+	}
+	w.control.mu.Lock()
+	w.control.buckets["fresh"] = metadata.Bucket{Name: "fresh", Visibility: metadata.PublicRead}
+	w.control.mu.Unlock()
+	clock.add(11 * time.Second)
+	w.origin.put("fresh/k", []byte("k"))
+	if a := e.get("/fresh/k"); a.status != 200 {
+		t.Errorf("a bucket of which the feed has not told yet: %d %s", a.status, a.body)
 	}
 }

@@ -183,6 +183,7 @@ type Node struct {
 	view          atomic.Pointer[view] // nil before the first snapshot
 	snapshotLock  chan struct{}        // holds one
 	snapshotAsked time.Time            // guarded by snapshotLock
+	unknownPause  time.Duration        // likewise: see refreshPause
 
 	lease  *lease
 	synced atomic.Bool // the lease was held once

@@ -34,7 +34,7 @@ func (n *Node) temporary(ctx context.Context, s sigv4.Scope) (key []byte, who ac
 			}
 		}
 		if try == 0 {
-			n.refreshUnknown(ctx)
+			n.refreshUnknown(ctx, func(v *view) bool { return v.hasKey(token.Parent) })
 		}
 	}
 	return nil, who, sigv4.ErrUnknownAccessKey

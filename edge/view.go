@@ -15,8 +15,13 @@ import (
 )
 
 // refreshPause is how often, at most, requests that name what the node does not
-// know make it ask again.
-const refreshPause = 200 * time.Millisecond
+// know make it ask again. It doubles with every ask that finds nothing, up to
+// longestRefreshPause: anybody can make names up, each snapshot costs its maker what
+// there is of keys and buckets, and the feed tells of new ones anyway.
+const (
+	refreshPause        = 200 * time.Millisecond
+	longestRefreshPause = 10 * time.Second
+)
 
 // unknownTimeout bounds how long such a request waits for the answer.
 const unknownTimeout = 2 * time.Second
@@ -130,19 +135,26 @@ func (n *Node) refresh(ctx context.Context, s metadata.Seq) error {
 }
 
 // refreshUnknown is for a request that names what the view does not hold: it
-// fetches a snapshot, unless one was asked for a moment ago.
-func (n *Node) refreshUnknown(ctx context.Context) {
+// fetches a snapshot, unless one was asked for a moment ago. holds says whether a
+// view has the name.
+func (n *Node) refreshUnknown(ctx context.Context, holds func(*view) bool) {
 	ctx, cancel := context.WithTimeout(ctx, unknownTimeout)
 	defer cancel()
 	if err := n.lockSnapshot(ctx); err != nil {
 		return
 	}
 	defer n.unlockSnapshot()
-	if n.now().Sub(n.snapshotAsked) < refreshPause {
+	pause := max(n.unknownPause, refreshPause)
+	if n.now().Sub(n.snapshotAsked) < pause {
 		return
 	}
 	if err := n.fetchSnapshot(ctx, false); err != nil {
 		n.log.WarnContext(ctx, "snapshot for an unknown name", "err", err)
+		return
+	}
+	n.unknownPause = min(2*pause, longestRefreshPause)
+	if v := n.view.Load(); v != nil && holds(v) {
+		n.unknownPause = 0
 	}
 }
 
@@ -184,7 +196,7 @@ func (n *Node) bucket(ctx context.Context, name string) (*metadata.Bucket, error
 	if metadata.CheckBucketName(name) != nil {
 		return nil, errNoSuchBucket()
 	}
-	n.refreshUnknown(ctx)
+	n.refreshUnknown(ctx, func(v *view) bool { return v.buckets[name] != nil })
 	switch v = n.view.Load(); {
 	case v == nil:
 		return nil, errNotReady()
@@ -219,12 +231,12 @@ func (n *Node) signingKey(ctx context.Context, s sigv4.Scope) ([]byte, error) {
 				return k.Key, nil
 			}
 			// Only an access key that may be new is worth asking for.
-			if _, known := v.callers[s.AccessKey]; known {
+			if v.hasKey(s.AccessKey) {
 				break
 			}
 		}
 		if try == 0 {
-			n.refreshUnknown(ctx)
+			n.refreshUnknown(ctx, func(v *view) bool { return v.hasKey(s.AccessKey) })
 		}
 	}
 	return nil, sigv4.ErrUnknownAccessKey
@@ -237,6 +249,11 @@ func (n *Node) verifier() *sigv4.Verifier {
 		v.Regions = view.regions
 	}
 	return v
+}
+
+func (v *view) hasKey(accessKey string) bool {
+	_, known := v.callers[accessKey]
+	return known
 }
 
 // everybody says whether everybody may read all that the bucket holds.
