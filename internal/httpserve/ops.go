@@ -9,10 +9,12 @@ import (
 )
 
 // Ops answers /healthz, /readyz and /metrics, which every role has, and leaves
-// all other paths to next. ready returns nil once the role can do its work, and
+// all other paths to next. Who asks for metrics from elsewhere than this network is
+// told no names. ready returns nil once the role can do its work, and
 // otherwise what it still waits for.
 func Ops(reg *prometheus.Registry, ready func() error, next http.Handler) http.Handler {
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	sums := promhttp.HandlerFor(withoutNames(reg), promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			next.ServeHTTP(w, r)
@@ -28,6 +30,10 @@ func Ops(reg *prometheus.Registry, ready func() error, next http.Handler) http.H
 			}
 			state(w, http.StatusOK, "ready", "")
 		case "/metrics":
+			if outsider(r) {
+				sums.ServeHTTP(w, r)
+				return
+			}
 			metrics.ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)

@@ -193,3 +193,52 @@ func TestOps(t *testing.T) {
 		t.Errorf("/metrics lacks the registry's metric")
 	}
 }
+
+// Whoever asks from elsewhere learns nothing of what others call theirs.
+func TestMetricsTellNoNamesToOutsiders(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "requests_total", Help: "Requests."}, []string{"bucket", "result"})
+	queued := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "queued", Help: "Queued."}, []string{"webhook"})
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "took", Help: "Took."}, []string{"bucket"})
+	plain := prometheus.NewCounter(prometheus.CounterOpts{Name: "plain_total", Help: "Plain."})
+	reg.MustRegister(requests, queued, took, plain)
+	requests.WithLabelValues("secret-plans", "hit").Add(2)
+	requests.WithLabelValues("payroll", "hit").Add(3)
+	requests.WithLabelValues("payroll", "miss").Add(4)
+	queued.WithLabelValues("hr").Set(1)
+	queued.WithLabelValues("legal").Set(2)
+	took.WithLabelValues("payroll").Observe(1)
+	plain.Add(7)
+	h := httpserve.Ops(reg, func() error { return nil }, http.NotFoundHandler())
+	for address, c := range map[string]struct {
+		header  string
+		outside bool
+	}{
+		"127.0.0.1:1": {}, "[::1]:1": {}, "10.1.2.3:1": {}, "[fd00::1]:1": {}, "100.64.1.1:1": {}, "[::ffff:192.168.0.1]:1": {},
+		"203.0.113.9:1": {"", true}, "[2001:db8::1]:1": {"", true}, "127.0.0.1:2": {"X-Forwarded-For", true}, "?": {"", true},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.RemoteAddr = address
+		if c.header != "" {
+			r.Header.Set(c.header, "203.0.113.9")
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		body := w.Body.String()
+		for _, name := range []string{"secret-plans", "payroll", "hr", "legal"} {
+			if strings.Contains(body, `"`+name+`"`) == c.outside {
+				t.Errorf("%s: %q is told: %t", address, name, !c.outside)
+			}
+		}
+		want := []string{`requests_total{bucket="payroll",result="hit"} 3`, "plain_total 7"}
+		if c.outside {
+			want = []string{`requests_total{result="hit"} 5`, `requests_total{result="miss"} 4`, "queued 3", "plain_total 7"}
+		}
+		for _, line := range want {
+			if w.Code != http.StatusOK || !strings.Contains(body, "\n"+line+"\n") {
+				t.Errorf("%s: %d, without %s:\n%s", address, w.Code, line, body)
+			}
+		}
+	}
+}
