@@ -162,6 +162,8 @@ func storable(ds Directives, status int, explicit bool, rules Rules) bool {
 	switch {
 	case status < 200, status == http.StatusPartialContent, status == http.StatusNotModified:
 		return false // not an answer of its own; the caller combines it
+	case ofOneRequest(status):
+		return false
 	case ds.Has("no-store") && !(ds.Has("must-understand") && understood(status)):
 		return false
 	case ds.Has("must-understand") && !understood(status):
@@ -174,6 +176,13 @@ func storable(ds Directives, status int, explicit bool, rules Rules) bool {
 	return explicit || ds.Has("public") || heuristicallyCacheable(status)
 }
 
+// ofOneRequest are the statuses that speak of a condition, a range or other fields
+// of one request, by which answers are not told apart: whoever asked so would have
+// all others get it.
+func ofOneRequest(status int) bool {
+	return slices.Contains([]int{412, 416, 417, 431}, status)
+}
+
 // heuristicallyCacheable are the statuses of RFC 9110, section 15.1, that a cache
 // may keep without being told how long, but for 206, which callers combine.
 func heuristicallyCacheable(status int) bool {
@@ -182,7 +191,7 @@ func heuristicallyCacheable(status int) bool {
 
 // understood are the statuses whose rules of caching we know.
 func understood(status int) bool {
-	return heuristicallyCacheable(status) || slices.Contains([]int{302, 303, 307, 400, 401, 403, 416, 421, 451, 500, 502, 503, 504}, status)
+	return heuristicallyCacheable(status) || slices.Contains([]int{302, 303, 307, 400, 401, 403, 421, 451, 500, 502, 503, 504}, status)
 }
 
 // canRevalidate reports whether an answer that is stale at once is of any use.
