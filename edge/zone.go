@@ -231,7 +231,11 @@ func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) err
 	if f.status != http.StatusOK && !f.revalidated {
 		status.ForwardStatus = f.status
 	}
-	if err := v.answerZone(ctx, f.head, status, &zoneBody{visit: v, head: f.head, flight: f, given: f.slice, givenIndex: f.index}); err != nil {
+	body := &zoneBody{visit: v, head: f.head, flight: f, given: f.slice, givenIndex: f.index}
+	if led {
+		body.own = f.own
+	}
+	if err := v.answerZone(ctx, f.head, status, body); err != nil {
 		return err
 	}
 	f.settle(ctx)

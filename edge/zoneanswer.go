@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +25,8 @@ type zoneBody struct {
 	head  *httpcache.Head
 	// flight that brings it, or nil.
 	flight     *flight
-	given      []byte // a slice that is had already
+	own        http.Header // fields for this client alone
+	given      []byte      // a slice that is had already
 	givenIndex int64
 	givenHeld  bool             // since before the request came
 	whole      map[int64][]byte // all slices, of what could not be had again
@@ -167,6 +169,7 @@ func (v *visit) describeZone(h *httpcache.Head, status httpcache.Status, body *z
 		to.Del(httpserve.RequestIDHeader) // not ours to the client, but the origin's if any
 	}
 	h.Fields.CopyTo(to)
+	maps.Copy(to, body.own)
 	if age := h.CurrentAge(v.n.now()); body.flight == nil || age >= time.Second || status.Collapsed {
 		to.Set("Age", strconv.FormatInt(int64(age/time.Second), 10))
 	}
@@ -177,6 +180,9 @@ func (v *visit) describeZone(h *httpcache.Head, status httpcache.Status, body *z
 	to["Via"] = append(h.Fields.Values("Via"), "1.1 meridian")
 	if v.hopped {
 		to.Set(hop.Zone, hop.ZoneAnswer)
+		for name := range body.own {
+			to.Add(hop.ZoneOwn, name)
+		}
 		return
 	}
 	v.tell(to)

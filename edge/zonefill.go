@@ -86,6 +86,7 @@ type flight struct {
 	status      int             // of the origin
 	depth       tally.Depth     // of the tier that answered
 	head        *httpcache.Head // of the answer, or what was held, confirmed
+	own         http.Header     // of the answer, for who began it alone
 	revalidated bool
 	held        bool // nobody was asked: it was there after all
 	stored      bool
@@ -335,7 +336,7 @@ func (p *plan) run(ctx context.Context, f *flight) {
 		return
 	}
 	received := v.n.now()
-	f.status = resp.StatusCode
+	f.status, f.own = resp.StatusCode, ownFields(resp, p.held.head)
 	switch {
 	case resp.StatusCode == http.StatusNotModified && p.held.head != nil:
 		resp.Body.Close()

@@ -48,6 +48,7 @@ func (v *visit) pass(ctx context.Context) error {
 	v.sample.Depth = depth
 	received := v.n.now()
 	v.took += received.Sub(sent)
+	own := ownFields(resp, nil)
 	head := v.zoneHead(resp.Header, resp.StatusCode, resp.ContentLength, sent, received)
 	representsTarget := v.answersGet(resp)
 	switch v.r.Method {
@@ -69,7 +70,7 @@ func (v *visit) pass(ctx context.Context) error {
 		representsTarget = false
 	}
 	f := &flight{body: io.NopCloser(body)}
-	v.describeZone(head, status, &zoneBody{flight: f})
+	v.describeZone(head, status, &zoneBody{flight: f, own: own})
 	if err := v.sendZone(ctx, resp.StatusCode, head, nil, &zoneBody{visit: v, head: head, flight: f}); err != nil {
 		return err
 	}

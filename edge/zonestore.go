@@ -115,12 +115,45 @@ func (v *visit) zoneRules() httpcache.Rules {
 	if v.n.cfg.Tier == metadata.TierRegional {
 		ttl = cmp.Or(c.RegionalTTL, c.EdgeTTL) // Age tells edges what is left of it
 	}
+	negative := c.NegativeTTL
+	if ttl > 0 {
+		negative = cmp.Or(negative, metadata.DefaultNegativeTTL)
+	}
 	return httpcache.Rules{
-		TTL: time.Duration(ttl), NegativeTTL: time.Duration(c.NegativeTTL), Heuristic: true,
+		TTL: time.Duration(ttl), NegativeTTL: time.Duration(negative), Heuristic: true,
 		StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate),
 		StaleIfError:         time.Duration(cmp.Or(c.StaleIfError, metadata.DefaultPullStaleIfError)),
 		Authorized:           !v.ours && len(v.r.Header["Authorization"]) > 0,
 	}
+}
+
+// ownFields takes from the header of an answer what only the client may have that
+// it was asked for. The cookie that comes with a 304 is that client's, too, unless
+// the 304 itself says for how long all may have it: what it confirms was kept
+// without.
+func ownFields(resp *http.Response, confirms *httpcache.Head) http.Header {
+	h := resp.Header
+	also := splitNames(h.Values(hop.ZoneOwn))
+	delete(h, hop.ZoneOwn)
+	var confirmed httpcache.Fields
+	if resp.StatusCode == http.StatusNotModified {
+		if confirms != nil {
+			confirmed = confirms.Fields
+		}
+		if !httpcache.HasLifetime(h) {
+			also = append(also, "Set-Cookie")
+		}
+	}
+	return httpcache.TakeApart(h, confirmed, also...)
+}
+
+func splitNames(lines []string) (names []string) {
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			names = append(names, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	return names
 }
 
 // zoneHead makes a head of an origin's answer with a whole body of size bytes, or
@@ -156,6 +189,9 @@ func (v *visit) freshened(old *httpcache.Head, h http.Header, sent, received tim
 	head.Received, head.Age = received, httpcache.InitialAge(h, sent, received)
 	head.Freshness = httpcache.Judge(head.Fields.Header(), head.Status, head.Age, received, v.zoneRules())
 	head.Suspect, head.Run = false, v.n.run
+	if v.demands.NoStore {
+		head.Storable = false
+	}
 	return &head
 }
 

@@ -31,6 +31,29 @@ func WholeFields(h http.Header) Fields {
 	return fs
 }
 
+// TakeApart takes from the header of an answer what only who asked for it may have,
+// and returns it: the fields that no-cache or private name (RFC 9111, sections
+// 5.2.2.4 and 5.2.2.7), those of the answer that it confirms included, and those
+// called so in also.
+func TakeApart(h http.Header, confirms Fields, also ...string) http.Header {
+	names := also
+	for _, from := range []http.Header{h, confirms.Header()} {
+		ds, _ := control(from)
+		names = append(append(names, ds.Fields("no-cache")...), ds.Fields("private")...)
+	}
+	var own http.Header
+	for _, name := range names {
+		if values := h[name]; len(values) > 0 && !slices.Contains(hopByHop[:], name) {
+			if own == nil {
+				own = http.Header{}
+			}
+			own[name] = values
+			delete(h, name)
+		}
+	}
+	return own
+}
+
 // HasLifetime reports whether an answer says itself how long it stays fresh.
 func HasLifetime(h http.Header) bool {
 	ds, isTargeted := control(h)

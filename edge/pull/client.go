@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"meridian/edge/limit"
+	"meridian/internal/hop"
 	"meridian/metadata"
 )
 
@@ -97,6 +98,7 @@ func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error)
 		}
 		resp, err := c.transport.RoundTrip(z.request(httptrace.WithClientTrace(ctx, trace), origin, a, c.node))
 		if err == nil {
+			resp.Header.Del(hop.ZoneOwn) // for nodes to say
 			z.change(resp.Header)
 			resp.Body = &held{&body{ReadCloser: resp.Body, cancel: cancel}, release}
 			return resp, nil

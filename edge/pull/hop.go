@@ -128,7 +128,7 @@ func (r *Regional) do(ctx context.Context, base string, z *Zone, a Ask, applied 
 	}
 	said := resp.Header.Get(hop.Zone)
 	for name := range resp.Header {
-		if strings.HasPrefix(name, "X-Meridian-") {
+		if strings.HasPrefix(name, "X-Meridian-") && name != hop.ZoneOwn {
 			delete(resp.Header, name)
 		}
 	}

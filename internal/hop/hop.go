@@ -147,6 +147,9 @@ const (
 	Zone       = "X-Meridian-Zone"
 	ZoneAnswer = "answer"
 	ZoneFailed = "failed"
+	// ZoneOwn names, in a ZoneAnswer, the fields that are for the client alone that
+	// the edge asks for: they are not kept.
+	ZoneOwn = "X-Meridian-Zone-Own"
 )
 
 // PopularPath is where a regional cache takes from an edge what that answered by
