@@ -105,17 +105,42 @@ func (v *visit) serve(ctx context.Context) error {
 }
 
 // primaryOf is the cache key of a target. Origins that send clients of http on to
-// https answer differently by scheme.
+// https answer differently by scheme, and those that are told of the host that was
+// asked write their links with it.
 func (v *visit) primaryOf(t pull.Target) string {
 	scheme := "http"
 	if v.r.TLS != nil {
 		scheme = "https"
 	}
-	return primaryName(v.zone, scheme, t)
+	return primaryName(v.zone, scheme, v.zone.ToldHost(v.host), t)
 }
 
-func primaryName(z *zone, scheme string, t pull.Target) string {
-	return httpcache.Name{Bucket: z.bucket.Name, Key: t.Key, Variant: "pull " + scheme + " " + t.Name()}.HeadKey()
+func primaryName(z *zone, scheme, host string, t pull.Target) string {
+	return httpcache.Name{Bucket: z.bucket.Name, Key: t.Key, Variant: "pull " + scheme + " " + host + t.Name()}.HeadKey()
+}
+
+// primary is a cache key of a target, and what it is for.
+type primary struct{ scheme, host, name string }
+
+// primaries are all that a target may have.
+func (z *zone) primaries(t pull.Target) (all []primary) {
+	for _, scheme := range [...]string{"http", "https"} {
+		for _, host := range z.hosts() {
+			all = append(all, primary{scheme, host, primaryName(z, scheme, host, t)})
+		}
+	}
+	return all
+}
+
+// hosts are those that origins may be told of; "" is none.
+func (z *zone) hosts() []string {
+	hosts := []string{""}
+	for _, h := range z.bucket.Pull.Hosts {
+		if h = z.ToldHost(h); h != "" {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
 }
 
 // ownParam tells which parameters of a query are for the node: those of signed

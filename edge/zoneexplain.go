@@ -90,9 +90,8 @@ func (n *Node) explainZone(ctx context.Context, z *zone, t pull.Target) metadata
 	e := metadata.Holding{Node: n.cfg.ID, Tier: n.cfg.Tier, Region: n.cfg.Region, Lease: n.lease.held()}
 	o := purge.Object{Bucket: z.bucket.Name, Key: t.Key}
 	known := n.index.Select(purge.Target{Objects: []purge.Object{o}})
-	for _, scheme := range [...]string{"http", "https"} {
-		primary := primaryName(z, scheme, t)
-		if m := n.reasons.last(primary, false); m != nil && (e.Miss == nil || m.At.After(e.Miss.At)) {
+	for _, primary := range z.primaries(t) {
+		if m := n.reasons.last(primary.name, false); m != nil && (e.Miss == nil || m.At.After(e.Miss.At)) {
 			e.Miss = m
 		}
 		told := map[string]bool{} // by version: an answer may have a second name, for its language
@@ -102,16 +101,16 @@ func (n *Node) explainZone(ctx context.Context, z *zone, t pull.Target) metadata
 				return
 			}
 			told[h.VersionID] = true
-			v := metadata.HeldVariant{Scheme: scheme, Head: n.tellHead(h, e.Lease), Miss: n.reasons.last(name, false)}
-			v.Fields = fieldsOf(strings.TrimPrefix(name, primary))
+			v := metadata.HeldVariant{Scheme: primary.scheme, Host: primary.host, Head: n.tellHead(h, e.Lease), Miss: n.reasons.last(name, false)}
+			v.Fields = fieldsOf(strings.TrimPrefix(name, primary.name))
 			if !h.Inline && h.Size > 0 {
 				v.Slices, v.SliceMiss = n.heldSlices(o, h), n.reasons.last(sliceName(o, h.VersionID, allSlices), true)
 			}
 			e.Variants = append(e.Variants, v)
 		}
-		tell(primary)
+		tell(primary.name)
 		for _, name := range slices.Sorted(slices.Values(known)) { // "=" before "~"
-			if strings.HasPrefix(name, variantName(primary, "")) {
+			if strings.HasPrefix(name, variantName(primary.name, "")) {
 				tell(name)
 			}
 		}

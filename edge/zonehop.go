@@ -152,7 +152,7 @@ func (x *exchange) serveZoneHop(ctx context.Context) (err error) {
 		return errLoop()
 	}
 	if forget {
-		x.n.invalidate(ctx, x.object, v.primaryOf(v.target))
+		x.n.invalidate(ctx, z, v.target)
 		x.w.Header().Set(hop.Zone, hop.ZoneAnswer)
 		return v.sendEmpty(http.StatusNoContent)
 	}

@@ -11,7 +11,6 @@ import (
 	"meridian/edge/fetch"
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
-	"meridian/edge/purge"
 	"meridian/metadata/tally"
 )
 
@@ -115,7 +114,7 @@ func (v *visit) invalidateAfter(ctx context.Context, h http.Header) {
 		}
 	}
 	for _, t := range targets {
-		v.n.invalidate(ctx, purge.Object{Bucket: v.object.Bucket, Key: t.Key}, v.primaryOf(t))
+		v.n.invalidate(ctx, v.zone, t)
 	}
 	v.forgetElsewhere(ctx, targets)
 }

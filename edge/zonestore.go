@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"meridian/edge/cache"
 	"meridian/edge/httpcache"
+	"meridian/edge/pull"
 	"meridian/edge/purge"
+	"meridian/internal/hop"
 	"meridian/metadata"
 )
 
@@ -96,10 +99,12 @@ func (v *visit) keep(ctx context.Context, mark *fillMark, head *httpcache.Head, 
 
 // invalidate forgets all answers for a target, after an unsafe request succeeded
 // (RFC 9111, section 4.4), and keeps running fills from bringing them back.
-func (n *Node) invalidate(ctx context.Context, o purge.Object, primary string) {
+func (n *Node) invalidate(ctx context.Context, z *zone, t pull.Target) {
+	o := purge.Object{Bucket: z.bucket.Name, Key: t.Key}
 	n.fills.touch(o)
+	primaries := z.primaries(t)
 	for _, name := range n.index.Select(purge.Target{Objects: []purge.Object{o}}) {
-		if name == primary || strings.HasPrefix(name, primary+"\n\n") {
+		if slices.ContainsFunc(primaries, func(p primary) bool { return name == p.name || strings.HasPrefix(name, variantName(p.name, "")) }) {
 			n.dropHead(ctx, name)
 			n.reasons.lost(name, overwritten, n.now())
 		}

@@ -62,8 +62,10 @@ type Holding struct {
 
 // HeldVariant is an answer of a pull zone as a node holds it.
 type HeldVariant struct {
-	// Scheme is that of the requests it is for.
+	// Scheme is that of the requests it is for, and Host the name of the zone that
+	// they were for, if the origin is told of it.
 	Scheme string `json:"scheme"`
+	Host   string `json:"host,omitempty"`
 	// Fields are those of Vary, each with what requests have there that the
 	// answer is for ("Accept-Encoding=br,gzip"), alone where they lack it. Of
 	// Cookie and Authorization the value is not told.

@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -54,6 +55,12 @@ type PathRewrite struct {
 type HeaderRules struct {
 	Remove []string          `json:"remove,omitempty"`
 	Set    map[string]string `json:"set,omitempty"`
+}
+
+// Touches reports whether the rules say something of a field, by its canonical name.
+func (r *HeaderRules) Touches(name string) bool {
+	is := func(n string) bool { return http.CanonicalHeaderKey(n) == name }
+	return slices.ContainsFunc(r.Remove, is) || slices.ContainsFunc(slices.Collect(maps.Keys(r.Set)), is)
 }
 
 // ErrPullZone says that a bucket takes no objects, since it is a pull zone.

@@ -66,7 +66,7 @@ func printExplanation(out io.Writer, e metadata.Explanation, now time.Time) erro
 			if len(v.Fields) == 0 && len(n.Variants) == 1 {
 				continue // told already
 			}
-			name := strings.Join(append([]string{v.Scheme}, v.Fields...), ", ")
+			name := strings.Join(append([]string{strings.TrimSpace(v.Scheme + " " + v.Host)}, v.Fields...), ", ")
 			fmt.Fprintf(w, "  for %s\t\t\t%s\t%s\n", name, describeHeld(&v.Head, v.Slices, true, ""), describeMisses(now, v.Miss, v.SliceMiss))
 		}
 	}

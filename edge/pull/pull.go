@@ -68,6 +68,15 @@ func (z *Zone) Allows(method string) bool {
 // ByEdges reports whether edges ask the origins themselves.
 func (z *Zone) ByEdges() bool { return z.rules.Tier == metadata.TierEdge }
 
+// ToldHost is what an origin is told of the name that a zone was found by: "" where
+// that is nothing, or always the same.
+func (z *Zone) ToldHost(host string) string {
+	if z.rules.RequestHeaders.Touches(forwardedHost) {
+		return ""
+	}
+	return host
+}
+
 // Allow is the value of the Allow field where a method is refused.
 func (z *Zone) Allow() string {
 	if len(z.rules.Methods) == 0 {
@@ -118,7 +127,8 @@ func (z *Zone) Target(rawPath, rawQuery string, unlisted func(name string) bool)
 // slash, would look above where the path begins.
 func climbs(path string) bool {
 	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if segment == ".." {
+		// Some servers take ";" for the end of a segment's name.
+		if name, _, _ := strings.Cut(segment, ";"); name == ".." {
 			return true
 		}
 	}

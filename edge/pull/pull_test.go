@@ -36,6 +36,7 @@ func TestTarget(t *testing.T) {
 		"climbs":              {below, "/a/../../b", "", "", ""},
 		"climbs in escapes":   {below, "/%2E%2e/b", "", "", ""},
 		"climbs by backslash": {below, "/..%5cb", "", "", ""},
+		"climbs by a name":    {below, "/a/..;x=1/..;/b", "", "", ""},
 		"bad escape":          {plain, "/%zz", "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

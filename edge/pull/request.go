@@ -6,19 +6,40 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"meridian/edge/httpcache"
 )
 
 // unkeyed are fields by which frameworks let a request speak of another host,
-// scheme, path or method than it has. No answer is told apart by them, so who
-// could send them to an origin could make it answer, and us keep, something else
-// than what everybody else asks for.
+// scheme, path or method than it has, beside those that begin with X-Forwarded. No
+// answer is told apart by them, so who could send them to an origin could make it
+// answer, and us keep, something else than what everybody else asks for.
 var unkeyed = []string{
-	"Forwarded", "X-Forwarded-Host", "X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded-Scheme", "X-Forwarded-Prefix",
-	"X-Host", "X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Rewrite-Url",
+	"Forwarded", "Front-End-Https", "X-Url-Scheme",
+	"X-Host", "X-Original-Url", "X-Original-Uri", "X-Original-Path", "X-Original-Host", "X-Rewrite-Url",
+	"X-Http-Host-Override", "X-Http-Path-Override", "X-Http-Destinationurl",
 	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+}
+
+const (
+	forwardedFor  = "X-Forwarded-For"
+	forwardedHost = "X-Forwarded-Host"
+)
+
+// misleads reports whether a field of a client is not for its origin: one that is
+// unkeyed, or whose name has an underscore, for which CGI and what is like it has
+// the same name as for a dash, so that it would pass for another field. Such a one
+// is passed on where the zone lists it.
+func (z *Zone) misleads(name string) bool {
+	switch {
+	case strings.Contains(name, "_"):
+		return !z.forward[name]
+	case strings.HasPrefix(name, "X-Forwarded"):
+		return name != forwardedFor
+	}
+	return slices.Contains(unkeyed, name)
 }
 
 // Ask is one request to an origin.
@@ -66,14 +87,11 @@ func (z *Zone) request(ctx context.Context, origin *url.URL, a Ask, node string)
 
 func (z *Zone) fill(h http.Header, a Ask, node string) {
 	for name, values := range a.Header {
-		if z.forward == nil || z.forward[name] {
+		if (z.forward == nil || z.forward[name]) && !z.misleads(name) {
 			h[name] = values
 		}
 	}
 	httpcache.RemoveHopByHop(h)
-	for _, name := range unkeyed {
-		delete(h, name)
-	}
 	delete(h, "Expect")
 	for name := range h {
 		if strings.HasPrefix(name, "X-Meridian-") {
@@ -86,7 +104,7 @@ func (z *Zone) fill(h http.Header, a Ask, node string) {
 		}
 	}
 	if ip, _, err := net.SplitHostPort(a.Remote); err == nil {
-		h.Set("X-Forwarded-For", strings.Join(append(append([]string(nil), a.Header["X-Forwarded-For"]...), ip), ", "))
+		h.Set(forwardedFor, strings.Join(append(append([]string(nil), a.Header[forwardedFor]...), ip), ", "))
 	}
 	proto := "http"
 	if a.TLS {
@@ -94,7 +112,7 @@ func (z *Zone) fill(h http.Header, a Ask, node string) {
 	}
 	h.Set("X-Forwarded-Proto", proto)
 	if a.Host != "" {
-		h.Set("X-Forwarded-Host", a.Host)
+		h.Set(forwardedHost, a.Host)
 	}
 	h["Via"] = append(append([]string(nil), a.Header["Via"]...), "1.1 meridian")
 	h["Cdn-Loop"] = append(append([]string(nil), a.Header["Cdn-Loop"]...), loopToken(node))
