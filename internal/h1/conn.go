@@ -36,6 +36,7 @@ type conn struct {
 	home home  // where it may return to when it waits; nil: it stays
 
 	phase phase
+	fresh bool   // net/http has had nothing of it
 	buf   []byte // bytes read from raw, not yet given away: buf[r:w]
 	r, w  int
 	give  int // how many of them are the rest of the request that is net/http's
@@ -88,6 +89,13 @@ func ConnState(nc net.Conn, s http.ConnState) {
 	}
 	if !ok {
 		return
+	}
+	if fresh := s == http.StateNew; fresh != c.fresh {
+		if c.fresh = fresh; fresh {
+			c.loop.fresh.Add(1)
+		} else {
+			c.loop.fresh.Add(-1)
+		}
 	}
 	switch {
 	case s == http.StateHijacked:

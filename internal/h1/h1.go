@@ -155,17 +155,20 @@ type Options struct {
 type Loop struct {
 	opts     Options
 	draining atomic.Bool
+	fresh    atomic.Int64 // connections of net/http that have asked it nothing yet
 	workers  atomic.Uint32
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	pollers []polling
+	refuses []func() // make a listener take no more connections
 }
 
 // polling is a listener whose connections wait without a goroutine each.
 type polling interface {
 	drain()
 	isBusy() bool
+	isEmpty() bool
 	cut()
 	stop()
 }
@@ -189,16 +192,35 @@ func (l *Loop) write(lines []byte) {
 	}
 }
 
-// Drain makes every connection end after the answer under way, and ends those
-// that wait for another request.
+// Drain refuses new connections, makes every other end after the answer under way,
+// and ends those that wait for another request. Those that have asked nothing yet,
+// or not all of it, go to net/http, which answers them for as long as it has not
+// been told to shut down: see Settled.
 func (l *Loop) Drain() {
 	l.draining.Store(true)
+	l.mu.Lock()
+	refuses := l.refuses
+	l.mu.Unlock()
+	for _, refuse := range refuses {
+		refuse()
+	}
 	for _, p := range l.polling() {
 		p.drain()
 	}
 	for _, c := range l.all() {
 		c.endIfIdle()
 	}
+}
+
+// Settled reports whether a drain has come so far that net/http may shut down: no
+// connection has yet to ask something, be it behind an answer of the loop.
+func (l *Loop) Settled() bool {
+	for _, p := range l.polling() {
+		if !p.isEmpty() {
+			return false
+		}
+	}
+	return l.fresh.Load() <= 0
 }
 
 // Busy reports whether an answer of the loop is on its way.

@@ -31,6 +31,9 @@ func (l *Loop) ListenTLS(inner net.Listener, config *tls.Config) net.Listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &tlsListener{Listener: inner, loop: l, config: config, cancel: cancel, ready: make(chan net.Conn), failed: make(chan error, 1)}
 	t.running.Go(func() { t.run(ctx) })
+	l.mu.Lock()
+	l.refuses = append(l.refuses, func() { _ = inner.Close() })
+	l.mu.Unlock()
 	return t
 }
 
@@ -52,6 +55,9 @@ func (t *tlsListener) run(ctx context.Context) {
 			if passing(err) && ctx.Err() == nil {
 				time.Sleep(10 * time.Millisecond) // out of descriptors: some will be back
 				continue
+			}
+			if t.loop.draining.Load() {
+				<-ctx.Done() // handshakes go on until Close
 			}
 			t.failed <- err
 			return
@@ -107,5 +113,8 @@ func (t *tlsListener) Close() error {
 	t.cancel()
 	err := t.Listener.Close()
 	t.running.Wait()
+	if t.loop.draining.Load() && errors.Is(err, net.ErrClosed) {
+		err = nil // Drain was first
+	}
 	return err
 }

@@ -25,6 +25,7 @@ func (l *Loop) Listen(inner net.Listener) net.Listener {
 	}
 	l.mu.Lock()
 	l.pollers = append(l.pollers, p)
+	l.refuses = append(l.refuses, func() { _ = p.refuse() }) // Close tells
 	l.mu.Unlock()
 	return p
 }
@@ -42,6 +43,7 @@ type polledListener struct {
 	come   *sync.Cond
 	queue  []*polled // for Accept
 	closed bool
+	refuse func() error // ends the sockets, once
 }
 
 var (
@@ -52,6 +54,13 @@ var (
 func newPolledListener(loop *Loop, inner *net.TCPListener) (_ *polledListener, err error) {
 	l := &polledListener{Listener: inner, loop: loop, fd: -1}
 	l.come = sync.NewCond(&l.mu)
+	l.refuse = sync.OnceValue(func() error {
+		for _, p := range l.pollers {
+			p.do(p.unlisten)
+		}
+		_ = unix.Close(l.fd)
+		return inner.Close()
+	})
 	if l.fd, err = duplicate(inner); err != nil {
 		return nil, err
 	}
@@ -105,7 +114,7 @@ func duplicate(of syscall.Conn) (fd int, err error) {
 func (l *polledListener) resume(p *poller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed || l.loop.draining.Load() {
 		return
 	}
 	if p.watch(l.fd, unix.EPOLLIN|unix.EPOLLEXCLUSIVE) == nil {
@@ -128,7 +137,11 @@ func (l *polledListener) place(by *poller, c *polled) {
 	p.held.Add(1)
 	if p == by {
 		p.add(c)
-	} else if !p.order(func() { p.add(c) }) {
+	} else if !p.order(func() {
+		if p.add(c) {
+			p.partAtEnd(c)
+		}
+	}) {
 		_ = unix.Close(c.fd)
 	}
 }
@@ -145,6 +158,18 @@ func (l *polledListener) hand(c *polled) {
 	l.come.Signal()
 }
 
+// isEmpty implements polling.
+func (l *polledListener) isEmpty() bool {
+	for _, p := range l.pollers {
+		if p.held.Load() > 0 || p.busy.Load() > 0 {
+			return false
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue) == 0
+}
+
 // Accept implements net.Listener.
 func (l *polledListener) Accept() (net.Conn, error) {
 	for {
@@ -158,10 +183,14 @@ func (l *polledListener) Accept() (net.Conn, error) {
 		}
 		c := l.queue[0]
 		l.queue = l.queue[1:]
+		l.loop.fresh.Add(1) // before it is out of the queue
 		l.mu.Unlock()
-		if n, err := l.wrap(c); err == nil {
+		n, err := l.wrap(c)
+		if err == nil {
+			n.fresh = true
 			return n, nil
 		}
+		l.loop.fresh.Add(-1)
 	}
 }
 
@@ -176,11 +205,7 @@ func (l *polledListener) Close() error {
 	l.closed = true
 	l.come.Broadcast()
 	l.mu.Unlock()
-	for _, p := range l.pollers {
-		p.do(p.unlisten)
-	}
-	_ = unix.Close(l.fd)
-	return l.Listener.Close()
+	return l.refuse()
 }
 
 // wrap makes a connection of net/http of one of a poller's.

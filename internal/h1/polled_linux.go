@@ -217,14 +217,27 @@ func (p *poller) keep(c *polled, raw, head []byte, last bool) {
 func (p *poller) adopt(c *polled) {
 	c.due = p.now.Add(p.loop.opts.IdleTimeout)
 	defer p.save(c)
-	if p.add(c) && len(c.rest) > 0 {
+	if !p.add(c) {
+		return
+	}
+	if len(c.rest) > 0 {
 		p.serve(c, p.buf[:copy(p.buf[:], c.rest)])
+	}
+	p.partAtEnd(c)
+}
+
+// partAtEnd parts with a connection that a drain has passed by: it came too late,
+// or had an answer on its way.
+func (p *poller) partAtEnd(c *polled) {
+	if p.loop.draining.Load() {
+		p.part(c)
 	}
 }
 
 // resume writes more of an answer, and goes on with what comes behind it.
 func (p *poller) resume(c *polled) {
 	defer p.save(c)
+	defer p.partAtEnd(c)
 	c.queued = false
 	switch {
 	case p.conns[c.fd] != c:
@@ -365,16 +378,14 @@ func (p *poller) answered(c *polled, last bool) verdict {
 
 // handOver gives a connection to net/http, with what was read of it.
 func (p *poller) handOver(c *polled, b []byte) {
-	p.forget(c)
 	c.rest = bytes.Clone(b)
-	p.from.hand(c)
+	p.forget(c, p.from.hand)
 }
 
 // finishElsewhere gives a connection to a goroutine that can wait for what is
 // missing of its answer.
 func (p *poller) finishElsewhere(c *polled) {
-	p.forget(c)
-	p.from.finish(p, c)
+	p.forget(c, func(c *polled) { p.from.finish(p, c) })
 }
 
 // sysRead and sysWrite are recv and send, which cost less than read and write do

@@ -258,10 +258,11 @@ func (p *poller) add(c *polled) bool {
 	return true
 }
 
-// forget lets go of a connection, which stays open.
-func (p *poller) forget(c *polled) {
+// forget lets go of a connection, which stays open, for another to take.
+func (p *poller) forget(c *polled, take func(*polled)) {
 	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, c.fd, nil) // it is there
 	p.conns[c.fd] = nil
+	take(c)
 	p.held.Add(-1)
 }
 
@@ -274,8 +275,8 @@ func (p *poller) close(c *polled) {
 		p.busy.Add(-1)
 	}
 	p.conns[c.fd] = nil
-	p.held.Add(-1)
 	_ = unix.Close(c.fd)
+	p.held.Add(-1)
 }
 
 func (p *poller) cutAll() {
@@ -304,13 +305,21 @@ func (p *poller) sweep() {
 // those that have asked nothing yet, or not all of it, to net/http.
 func (p *poller) drain() {
 	for _, c := range p.conns {
-		switch {
-		case c == nil, c.out != nil, c.lingering:
-		case c.served && len(c.rest) == 0:
-			p.close(c)
-		default:
-			p.handOver(c, c.rest)
+		if c != nil {
+			p.part(c)
 		}
+	}
+}
+
+// part does so with one connection, unless more is to be read of it or an answer
+// is on its way.
+func (p *poller) part(c *polled) {
+	switch {
+	case p.conns[c.fd] != c, c.out != nil, c.lingering, c.queued:
+	case c.served && len(c.rest) == 0:
+		p.close(c)
+	default:
+		p.handOver(c, c.rest)
 	}
 }
 

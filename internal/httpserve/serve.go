@@ -58,6 +58,9 @@ type Options struct {
 const (
 	headerTimeout = 15 * time.Second
 	idleTimeout   = 2 * time.Minute
+	// lastWords is how long who has connected, and not asked all that they want to,
+	// is listened to when the server drains: as long as net/http would.
+	lastWords = 5 * time.Second
 
 	maxHeaderBytes = 64 << 10
 )
@@ -162,11 +165,23 @@ func (s *Server) shutdownTCP(ctx context.Context) error {
 		return s.http.Shutdown(ctx)
 	}
 	s.hot.Drain()
+	s.http.SetKeepAlivesEnabled(false)
+	// Once it shuts down, net/http answers nothing that it has not read by then.
+	settled, stop := context.WithTimeout(ctx, lastWords)
+	defer stop()
+	_ = await(settled, s.hot.Settled)
 	if err := s.http.Shutdown(ctx); err != nil {
 		return err
 	}
 	// To net/http a connection is idle while Hot answers.
-	for tick := time.NewTicker(5 * time.Millisecond); s.hot.Busy(); {
+	return await(ctx, func() bool { return !s.hot.Busy() })
+}
+
+// await returns nil as soon as done does.
+func await(ctx context.Context, done func() bool) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
