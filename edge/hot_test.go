@@ -193,11 +193,15 @@ func replies(t testing.TB, raw []byte, heads []bool) (list []reply) {
 			text = strings.ReplaceAll(text, boundary, "BOUNDARY")
 			resp.Header.Set("Content-Type", "multipart")
 		}
-		// Age and ttl change by the second, but not what they add up to.
-		age, _ := strconv.Atoi(resp.Header.Get("Age"))
+		// Age and ttl change by the second, but not what they add up to. An error
+		// has no Age.
+		age, noAge := strconv.Atoi(resp.Header.Get("Age"))
 		if status := resp.Header.Get("Cache-Status"); age > 0 || ttl.MatchString(status) {
 			resp.Header.Set("Age", "")
 			resp.Header.Set("Cache-Status", ttl.ReplaceAllStringFunc(status, func(s string) string {
+				if noAge != nil {
+					return "lifetime"
+				}
 				left, _ := strconv.Atoi(strings.TrimPrefix(s, "ttl="))
 				return fmt.Sprintf("lifetime=%d", left+age)
 			}))
@@ -582,6 +586,14 @@ func TestHotPathOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := serveNode(t, n.node, true, func(o *httpserve.Options) { o.TLS = certificates.Config() })
+	resp, err := http.Post("http://"+f.addr+"/media/small.txt", "text/plain", strings.NewReader(strings.Repeat("x", 1000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "HTTPS") {
+		t.Errorf("plain HTTP to the port of HTTPS: %d %q, %v", resp.StatusCode, body, err)
+	}
 	for _, h2 := range []bool{false, true} {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2, DisableCompression: true}
 		c := &http.Client{Transport: tr}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -84,7 +86,10 @@ func (t *tlsListener) greet(ctx context.Context, raw net.Conn) {
 	err := conn.HandshakeContext(shaking)
 	cancel()
 	if err != nil {
-		_ = raw.Close() // who does not speak TLS is not worth a word
+		if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && record.Conn != nil && isHTTP(record.RecordHeader) {
+			t.answerPlain(raw)
+		}
+		_ = raw.Close()
 		return
 	}
 	var ready net.Conn = conn
@@ -95,6 +100,29 @@ func (t *tlsListener) greet(ctx context.Context, raw net.Conn) {
 	case t.ready <- ready:
 	case <-ctx.Done():
 		_ = ready.Close() // refused, as all that come later
+	}
+}
+
+// isHTTP reports whether what came instead of a TLS record begins a request.
+func isHTTP(b [5]byte) bool {
+	switch string(b[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "PURGE":
+		return true
+	}
+	return false
+}
+
+// plainText is for who speaks plain HTTP where TLS is spoken.
+const plainText = "This port speaks HTTPS, and the request came by plain HTTP.\n"
+
+// answerPlain says so, and stays for as long as the client might still be sending.
+func (t *tlsListener) answerPlain(raw net.Conn) {
+	_ = raw.SetDeadline(time.Now().Add(lingers))
+	if _, err := fmt.Fprintf(raw, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(plainText), plainText); err != nil {
+		return
+	}
+	if w, ok := raw.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, raw)
 	}
 }
 
