@@ -23,6 +23,7 @@ import (
 type tlsOptions struct {
 	cert, key, listen string
 	http3             bool
+	http3Declared     bool
 	http3Connections  int
 }
 
@@ -33,6 +34,7 @@ func (o *tlsOptions) declare(s *settings) {
 }
 
 func (o *tlsOptions) declareHTTP3(s *settings) {
+	o.http3Declared = true
 	s.flags.BoolVar(&o.http3, "http3", false, "serve HTTP/3 too, on the UDP port of the number of that of HTTPS; clients learn of it by Alt-Svc")
 	s.flags.IntVar(&o.http3Connections, "http3-connections", httpserve.DefaultHTTP3Connections, "`connections` of HTTP/3 at once, of about 60 KiB each; who is refused goes on by TCP")
 }
@@ -43,6 +45,8 @@ func (o *tlsOptions) check() error {
 		return usagef("--tls-cert and --tls-key belong together")
 	case o.http3 && o.cert == "":
 		return usagef("--http3 needs a certificate: give --tls-cert and --tls-key")
+	case o.http3Declared && !o.http3 && o.http3Connections != httpserve.DefaultHTTP3Connections:
+		return usagef("--http3-connections is for HTTP/3: give --http3, too")
 	case o.http3 && o.http3Connections < 1:
 		return usagef("--http3-connections is 1 at least")
 	case o.listen != "" && o.cert == "":

@@ -249,7 +249,8 @@ func TestTLSOptionsThatDoNotGoTogetherAreRefused(t *testing.T) {
 	t.Parallel()
 	base := "edge --region europe --metadata http://127.0.0.1:1 --cluster-secret 0123456789abcdef"
 	for args, want := range map[string]string{
-		base + " --http3": "--http3 needs a certificate",
+		base + " --http3":                "--http3 needs a certificate",
+		base + " --http3-connections 10": "--http3-connections is for HTTP/3",
 		base + " --http3 --http3-connections 0 --tls-cert a --tls-key b": "--http3-connections is 1 at least",
 		base + " --tls-listen 127.0.0.1:0":                               "--tls-listen needs a certificate",
 		base + " --tls-cert a.pem":                                       "--tls-cert and --tls-key belong together",
