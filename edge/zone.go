@@ -99,9 +99,12 @@ func (v *visit) serve(ctx context.Context) error {
 	x.counted, x.sample.Class = true, metadata.ClassOf(metadata.MediaType("", v.target.Key))
 	// A GET with a body is none that an answer could be kept of.
 	if m := x.r.Method; (m == http.MethodGet || m == http.MethodHead) && x.r.ContentLength == 0 {
-		return v.read(ctx)
+		if err := v.read(ctx); v.started || !errors.Is(err, errCrowded) {
+			return err
+		}
+		return v.pass(ctx, httpcache.ForwardBypass) // which holds next to nothing
 	}
-	return v.pass(ctx)
+	return v.pass(ctx, httpcache.ForwardMethod)
 }
 
 // primaryOf is the cache key of a target. Origins that send clients of http on to
@@ -190,7 +193,7 @@ func (v *visit) read(ctx context.Context) error {
 		v.refresh(ctx, held)
 		return v.serveHeld(ctx, held, tally.Stale)
 	case v.r.Method == http.MethodHead:
-		err := v.pass(ctx)
+		err := v.pass(ctx, httpcache.ForwardMethod)
 		v.noteMiss(ctx, held, nil, miss{led: true}, err)
 		return err
 	}
@@ -256,7 +259,10 @@ func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) err
 	if f.status != http.StatusOK && !f.revalidated {
 		status.ForwardStatus = f.status
 	}
-	body := &zoneBody{visit: v, head: f.head, flight: f, given: f.slice, givenIndex: f.index}
+	body := &zoneBody{visit: v, head: f.head, flight: f, givenIndex: f.index}
+	if given := f.slice.Load(); given != nil {
+		body.given = *given
+	}
 	if led {
 		body.own = f.own
 	}

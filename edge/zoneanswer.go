@@ -13,6 +13,7 @@ import (
 	"meridian/edge/cache"
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
+	"meridian/edge/purge"
 	"meridian/internal/hop"
 	"meridian/internal/httpserve"
 	"meridian/metadata"
@@ -28,8 +29,105 @@ type zoneBody struct {
 	own        http.Header // fields for this client alone
 	given      []byte      // a slice that is had already
 	givenIndex int64
-	givenHeld  bool             // since before the request came
-	whole      map[int64][]byte // all slices, of what could not be had again
+	givenHeld  bool   // since before the request came
+	whole      *whole // all slices, of what could not be had again
+
+	pinned int64  // bytes of Node.pins
+	copy   []byte // nil unless pieces are copied
+}
+
+// whole is a body that cannot be asked for by the slice, and is being sent.
+type whole struct {
+	version string
+	size    int64
+	parts   [][]byte
+	readers int
+}
+
+// errCrowded says that slow clients keep alive as much as they may.
+var errCrowded = errors.New("too much is held for slow clients")
+
+// holdWhole keeps all of a body, once for all who read it. The caller lets go.
+func (n *Node) holdWhole(ctx context.Context, o purge.Object, h *httpcache.Head) (*whole, error) {
+	if w := n.flights.joinWhole(h.VersionID, nil); w != nil {
+		return w, nil
+	}
+	if !n.pins.TryAcquire(h.Size) {
+		return nil, errCrowded
+	}
+	w := &whole{version: h.VersionID, size: h.Size}
+	for index := int64(0); index*cache.SliceSize < h.Size; index++ {
+		part := n.cachedSlice(ctx, o, h, index)
+		if part == nil {
+			n.pins.Release(h.Size)
+			return nil, fmt.Errorf("slice %d is gone: %w", index, errVersionGone)
+		}
+		w.parts = append(w.parts, part)
+	}
+	if first := n.flights.joinWhole(h.VersionID, w); first != w {
+		n.pins.Release(h.Size)
+		return first, nil
+	}
+	return w, nil
+}
+
+// joinWhole returns the body of a version that is held, which fresh becomes if
+// there is none.
+func (fs *flights) joinWhole(version string, fresh *whole) *whole {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	w := fs.wholes[version]
+	if w == nil {
+		if w = fresh; w == nil {
+			return nil
+		}
+		fs.wholes[version] = w
+	}
+	w.readers++
+	return w
+}
+
+func (n *Node) letGo(w *whole) {
+	fs := n.flights
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if w.readers--; w.readers == 0 {
+		delete(fs.wholes, w.version)
+		n.pins.Release(w.size)
+	}
+}
+
+// pin takes the right to keep slices alive while the client takes them, as source
+// does for objects, or has pieces of them copied.
+func (b *zoneBody) pin() {
+	f := b.flight
+	if b.head.Inline || b.whole != nil || f != nil && f.body != nil {
+		return
+	}
+	need := int64(2 * cache.SliceSize)
+	if b.head.Size >= 0 {
+		need = min(need, b.head.Size)
+	}
+	if need <= copied {
+		return
+	}
+	if b.visit.n.pins.TryAcquire(need) {
+		b.pinned = need
+		return
+	}
+	b.copy = make([]byte, copied)
+	b.visit.n.metrics.copied.Inc()
+}
+
+// close ends what hold and pin began.
+func (b *zoneBody) close() {
+	if b.visit == nil {
+		return
+	}
+	b.visit.n.pins.Release(b.pinned)
+	if b.whole != nil {
+		b.visit.n.letGo(b.whole)
+	}
 }
 
 // hold makes sure, before the header is sent, that the body is there from offset
@@ -49,20 +147,14 @@ func (b *zoneBody) hold(ctx context.Context, offset int64) error {
 		b.given, b.givenIndex = part, index
 		return err
 	}
-	b.whole = map[int64][]byte{}
-	for index := int64(0); index*cache.SliceSize < b.head.Size; index++ {
-		part := b.visit.n.cachedSlice(ctx, b.visit.object, b.head, index)
-		if part == nil {
-			return fmt.Errorf("slice %d is gone: %w", index, errVersionGone)
-		}
-		b.whole[index] = part
-	}
-	return nil
+	w, err := b.visit.n.holdWhole(ctx, b.visit.object, b.head)
+	b.whole = w
+	return err
 }
 
 // arriving reports whether the body is in the stream of a flight.
 func (b *zoneBody) arriving() bool {
-	return b.flight != nil && b.flight.slice == nil && !b.flight.revalidated && !b.flight.held && b.flight.body == nil
+	return b.flight != nil && !b.flight.sliced && !b.flight.revalidated && !b.flight.held && b.flight.body == nil
 }
 
 // read returns bytes from offset on, and whether they were held before.
@@ -76,12 +168,21 @@ func (b *zoneBody) read(ctx context.Context, offset int64) (part []byte, held bo
 	index := offset / cache.SliceSize
 	switch {
 	case b.given != nil && index == b.givenIndex:
-		part, held = b.given, b.givenHeld
+		if part, held = b.given, b.givenHeld; b.copy != nil {
+			b.given = nil // not kept beside the copy
+			if b.flight != nil {
+				b.flight.slice.Store(nil)
+			}
+		}
 	case b.whole != nil:
-		part, held = b.whole[index], true
+		part, held = b.whole.parts[index], true
 	default:
-		held = true
-		if part = b.visit.n.cachedSlice(ctx, b.visit.object, b.head, index); part == nil {
+		h := b.head
+		if held = true; h.Size < 0 && b.flight != nil { // of slices that are behind, all but the last are whole
+			arrived := *h
+			h, arrived.Size = &arrived, b.flight.stream.Len()
+		}
+		if part = b.visit.n.cachedSlice(ctx, b.visit.object, h, index); part == nil {
 			held = false
 			if part, err = b.visit.missingSlice(ctx, b.head, index); err != nil {
 				return nil, false, err
@@ -107,6 +208,9 @@ func (b *zoneBody) write(ctx context.Context, out *clientWriter, offset, length 
 		if length >= 0 {
 			part = part[:min(int64(len(part)), end-offset)]
 		}
+		if b.copy != nil {
+			part = b.copy[:copy(b.copy, part)]
+		}
 		if err := out.write(part, held); err != nil {
 			return err
 		}
@@ -120,6 +224,7 @@ func (b *zoneBody) write(ctx context.Context, out *clientWriter, offset, length 
 // answerZone sends an answer of the zone, or as much of it as the request's
 // conditions and ranges want.
 func (v *visit) answerZone(ctx context.Context, h *httpcache.Head, status httpcache.Status, body *zoneBody) error {
+	defer body.close()
 	v.sample.Class = metadata.ClassOf(metadata.MediaType(h.Fields.Get("Content-Type"), v.target.Key))
 	code := h.Status
 	var ranges []httpcache.Range
@@ -223,6 +328,7 @@ func (v *visit) sendZone(ctx context.Context, code int, h *httpcache.Head, range
 	}
 	out := v.writer()
 	defer out.done()
+	body.pin()
 	if f := body.flight; f != nil && f.body != nil {
 		return out.copy(f.body)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -24,9 +25,15 @@ const (
 	// maxWhole bounds the bodies that are kept though the origin could not be
 	// asked for a piece of them again.
 	maxWhole = 16 << 20
-	// fillBuffers bounds the bytes of bodies held for readers while they arrive.
-	// Bodies beyond it are passed on and not kept.
+	// fillBuffers bounds the bytes of bodies held for readers while they arrive, and
+	// until those who read them then have done so: one half is for bodies that come
+	// in slices, the other for the rest. Bodies beyond it are passed on and not kept.
 	fillBuffers = 64 << 20
+	// roomTime is how long a body waits for those of slow readers to make room, and
+	// slowTime how long those readers of a body that cannot be asked for by the
+	// slice must have taken nothing to be cut for it.
+	roomTime = 100 * time.Millisecond
+	slowTime = 10 * time.Second
 	// shyTime is how long a target whose answer was of no use to others is asked
 	// for by each on their own.
 	shyTime = 5 * time.Second
@@ -39,13 +46,18 @@ const (
 // give them they share its body while it arrives, and else each asks alone. So no
 // answer meant for one reaches another.
 type flights struct {
-	client  *pull.Client
-	hops    *pull.Regional
-	buffers *semaphore.Weighted
+	client *pull.Client
+	hops   *pull.Regional
+	// buffers are for bodies that can be asked for by the slice, and for slices,
+	// others for those that cannot.
+	buffers, others *semaphore.Weighted
 
 	mu      sync.Mutex
 	running map[string]*flight
 	shy     map[string]time.Time
+	wholes  map[string]*whole // bodies that are sent, by version
+	yield   chan struct{}     // closed when buffers are wanted, and then another
+	quit    chan struct{}
 	wg      sync.WaitGroup
 }
 
@@ -54,8 +66,8 @@ func newFlights(cfg *Config, limits *limit.Set) *flights {
 	hops.Transport.TLSClientConfig = cfg.TLS
 	hops.Patience = cmp.Or(cfg.Timeouts.Late, hops.Patience)
 	return &flights{
-		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: hops, buffers: semaphore.NewWeighted(fillBuffers),
-		running: map[string]*flight{}, shy: map[string]time.Time{},
+		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: hops, buffers: semaphore.NewWeighted(fillBuffers / 2), others: semaphore.NewWeighted(fillBuffers / 2),
+		running: map[string]*flight{}, shy: map[string]time.Time{}, wholes: map[string]*whole{}, yield: make(chan struct{}), quit: make(chan struct{}),
 	}
 }
 
@@ -66,6 +78,7 @@ func (fs *flights) close() {
 		f.cancel()
 	}
 	fs.mu.Unlock()
+	close(fs.quit)
 	fs.wg.Wait()
 	fs.client.Close()
 	fs.hops.Close()
@@ -90,9 +103,10 @@ type flight struct {
 	revalidated bool
 	held        bool // nobody was asked: it was there after all
 	stored      bool
-	shared      bool          // others may be answered from it
-	body        io.ReadCloser // of an answer for one; else it is in the stream
-	slice       []byte        // that came along, of a body that comes in slices
+	shared      bool                   // others may be answered from it
+	body        io.ReadCloser          // of an answer for one; else it is in the stream
+	sliced      bool                   // the body comes in slices
+	slice       atomic.Pointer[[]byte] // that came along, unless it is too much to keep
 	index       int64
 }
 
@@ -359,12 +373,12 @@ func (p *plan) run(ctx context.Context, f *flight) {
 		v.n.dropHead(ctx, p.held.name) // replaced by what cannot be kept
 		v.n.reasons.lost(p.held.name, bypassed, received)
 	}
-	cost, ok := p.admit(f.head)
+	r, ok := p.admit(ctx, f.head)
 	if !ok {
 		f.body = resp.Body
 		return
 	}
-	defer v.n.flights.buffers.Release(cost)
+	defer v.n.flights.linger(f.stream, r)
 	defer resp.Body.Close()
 	f.shared = usable(f.head, received)
 	if sliceable(f.head) && f.head.Size > httpcache.MaxInline {
@@ -373,27 +387,82 @@ func (p *plan) run(ctx context.Context, f *flight) {
 		f.stored = true // it will be, if all of it comes
 	}
 	ready()
-	p.bring(ctx, f, resp.Body)
+	p.bring(ctx, f, resp.Body, r.yield)
+}
+
+// room is what a body was admitted to.
+type room struct {
+	of    *semaphore.Weighted
+	bytes int64
+	yield pull.Yield
 }
 
 // admit decides whether a body is brought in for all, and takes the room for it.
-func (p *plan) admit(h *httpcache.Head) (cost int64, ok bool) {
+func (p *plan) admit(ctx context.Context, h *httpcache.Head) (r room, ok bool) {
 	if !h.Storable || h.Size > maxWhole && !sliceable(h) {
-		return 0, false
+		return room{}, false
 	}
-	cost = 2 * cache.SliceSize
+	fs := p.visit.n.flights
+	r = room{of: fs.others, bytes: 2 * cache.SliceSize, yield: pull.Yield{After: slowTime}}
 	if h.Size >= 0 {
-		cost = min(cost, h.Size)
+		r.bytes = min(r.bytes, h.Size)
 	}
-	return cost, p.visit.n.flights.buffers.TryAcquire(cost)
+	if sliceable(h) { // who reads slowly goes on slice by slice
+		r.of, r.yield.After = fs.buffers, 0
+	}
+	wait, cancel := context.WithTimeout(ctx, roomTime)
+	defer cancel()
+	if fs.acquire(wait, r.of, r.bytes) != nil {
+		return room{}, false
+	}
+	fs.mu.Lock()
+	r.yield.Asked = fs.yield
+	fs.mu.Unlock()
+	return r, true
+}
+
+// acquire takes buffers, which those give back for it who can do without.
+func (fs *flights) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
+	if of.TryAcquire(n) {
+		return nil
+	}
+	fs.makeRoom()
+	return of.Acquire(ctx, n)
+}
+
+// makeRoom has all bodies that wait for their readers give back the buffers that
+// they can do without.
+func (fs *flights) makeRoom() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	close(fs.yield)
+	fs.yield = make(chan struct{})
+}
+
+// linger gives room back when nobody reads any more what it was taken for, or when
+// it is wanted and readers find the rest among slices.
+func (fs *flights) linger(s *pull.Stream, r room) {
+	asked := r.yield.Asked
+	if s.Len() <= httpcache.MaxInline {
+		asked = nil // it is in no slice
+	}
+	fs.wg.Go(func() {
+		defer r.of.Release(r.bytes)
+		select {
+		case <-s.Left():
+		case <-asked:
+			s.Drop()
+		case <-fs.quit:
+		}
+	})
 }
 
 // bring reads the body into the stream, and into the cache.
-func (p *plan) bring(ctx context.Context, f *flight, body io.Reader) {
+func (p *plan) bring(ctx context.Context, f *flight, body io.Reader, yield pull.Yield) {
 	v := p.visit
 	var small []byte
 	keepable := true
-	n, err := f.stream.Fill(ctx, body, f.head.Size, func(index int64, b []byte) {
+	n, err := f.stream.Fill(ctx, body, f.head.Size, yield, func(index int64, b []byte) {
 		switch {
 		case index == 0 && len(b) <= httpcache.MaxInline:
 			small = b

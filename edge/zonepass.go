@@ -15,8 +15,8 @@ import (
 )
 
 // pass hands a request on as it is, body and all, once: what is no GET, and HEAD
-// where no answer to a GET is held that is fresh.
-func (v *visit) pass(ctx context.Context) error {
+// where no answer to a GET is held that is fresh; why is told in Cache-Status.
+func (v *visit) pass(ctx context.Context, why httpcache.Forward) error {
 	v.sample.Result, v.sample.Depth = tally.Pass, tally.Origin
 	a := v.baseAsk(v.r.Method)
 	if v.r.ContentLength != 0 {
@@ -60,7 +60,7 @@ func (v *visit) pass(ctx context.Context) error {
 		}
 	}
 	status := v.member()
-	status.Forward, status.ForwardStatus = httpcache.ForwardMethod, resp.StatusCode
+	status.Forward, status.ForwardStatus = why, resp.StatusCode
 	body := io.Reader(resp.Body)
 	var copied bytes.Buffer
 	if representsTarget && head.Storable && httpcache.HasLifetime(resp.Header) && head.Size <= httpcache.MaxInline {

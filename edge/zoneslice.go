@@ -65,7 +65,8 @@ func (p *plan) acceptSlice(ctx context.Context, f *flight, resp *http.Response, 
 		f.err = fmt.Errorf("pull %s/%s: %w: %w", v.object.Bucket, v.object.Key, fetch.ErrUnavailable, err)
 		return
 	}
-	f.head, f.slice, f.index = head, b, p.index
+	f.head, f.sliced, f.index = head, true, p.index
+	f.slice.Store(&b)
 	f.shared = usable(head, received)
 	v.n.put(ctx, cache.Key{Class: cache.Slice, Name: sliceName(v.object, head.VersionID, p.index)}, b)
 	f.stored = v.keep(ctx, f.mark, head, f.request)
@@ -73,7 +74,7 @@ func (p *plan) acceptSlice(ctx context.Context, f *flight, resp *http.Response, 
 
 // readSlice reads a slice, all of it or nothing, when there is room for it.
 func (n *Node) readSlice(ctx context.Context, r io.Reader, length int64) ([]byte, error) {
-	if err := n.flights.buffers.Acquire(ctx, length); err != nil {
+	if err := n.flights.acquire(ctx, n.flights.buffers, length); err != nil {
 		return nil, err
 	}
 	defer n.flights.buffers.Release(length)

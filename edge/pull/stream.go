@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"meridian/edge/cache"
 )
@@ -30,12 +31,14 @@ type Stream struct {
 	whole   bool // all bytes have arrived: nobody is needed any more
 	err     error
 	stop    context.CancelFunc // ends the filling when the last reader left
+	left    chan struct{}      // closed when it has
+	gone    sync.Once
 }
 
 // NewStream returns an empty Stream with one reader, who calls Leave. stop is
 // called when no reader is left. alone is for a fill that nobody waits for.
 func NewStream(stop context.CancelFunc, alone bool) *Stream {
-	return &Stream{changed: make(chan struct{}), readers: 1, alone: alone, stop: stop}
+	return &Stream{changed: make(chan struct{}), readers: 1, alone: alone, stop: stop, left: make(chan struct{})}
 }
 
 // Join makes the caller a reader, unless the last one has left before all was
@@ -55,12 +58,37 @@ func (s *Stream) Join() bool {
 func (s *Stream) Leave() {
 	s.mu.Lock()
 	s.readers--
-	last := s.readers == 0 && !s.whole
+	none, whole := s.readers == 0, s.whole
 	s.mu.Unlock()
-	if last {
+	if !none {
+		return
+	}
+	s.gone.Do(func() { close(s.left) })
+	if !whole {
 		s.stop()
 	}
 }
+
+// Len is how much of the body has arrived.
+func (s *Stream) Len() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written
+}
+
+// Left is closed when the last reader has left.
+func (s *Stream) Left() <-chan struct{} { return s.left }
+
+// Drop lets go of what is held: readers are behind from now on.
+func (s *Stream) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parts, s.first = nil, dropped
+	s.wake()
+}
+
+// dropped is beyond all slices.
+const dropped = 1 << 40
 
 // Whole reports whether all bytes have arrived.
 func (s *Stream) Whole() bool {
@@ -79,6 +107,9 @@ func (s *Stream) Read(ctx context.Context, offset int64) ([]byte, error) {
 			s.wake()
 		}
 		switch {
+		case offset >= s.written && s.err != nil:
+			defer s.mu.Unlock()
+			return nil, s.err
 		case offset < s.first*cache.SliceSize:
 			s.mu.Unlock()
 			return nil, ErrBehind
@@ -86,9 +117,6 @@ func (s *Stream) Read(ctx context.Context, offset int64) ([]byte, error) {
 			part := s.parts[offset/cache.SliceSize-s.first]
 			s.mu.Unlock()
 			return part[offset%cache.SliceSize:], nil
-		case s.err != nil:
-			defer s.mu.Unlock()
-			return nil, s.err
 		}
 		changed := s.changed
 		s.mu.Unlock()
@@ -105,9 +133,17 @@ func (s *Stream) wake() {
 	s.changed = make(chan struct{})
 }
 
+// Yield says when a Fill is to give up waiting for its readers: when Asked is
+// closed and it has waited for After. The zero value is never.
+type Yield struct {
+	Asked <-chan struct{}
+	After time.Duration
+}
+
 // Fill reads r to its end and calls each with every slice that is complete. It
-// returns the length of the body. Whatever ends it, all readers are told.
-func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, each func(index int64, b []byte)) (n int64, err error) {
+// returns the length of the body. Whatever ends it, all readers are told. Where it
+// waits for readers, and yield says that it had better not, it ends with ErrBehind.
+func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, yield Yield, each func(index int64, b []byte)) (n int64, err error) {
 	defer func() {
 		s.mu.Lock()
 		s.err = err
@@ -118,7 +154,7 @@ func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, each func(in
 		s.mu.Unlock()
 	}()
 	for index := int64(0); ; index++ {
-		if err := s.open(ctx, index, size); err != nil {
+		if err := s.open(ctx, index, size, yield); err != nil {
 			return s.written, err
 		}
 		b, end, err := s.fillSlice(r, index, size)
@@ -135,19 +171,26 @@ func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, each func(in
 }
 
 // open makes room for the next slice, once somebody wants more.
-func (s *Stream) open(ctx context.Context, index, size int64) error {
+func (s *Stream) open(ctx context.Context, index, size int64, yield Yield) error {
 	capacity := int64(32 << 10)
 	if size >= 0 {
 		capacity = min(size-index*cache.SliceSize, cache.SliceSize)
 	} else if index > 0 {
 		capacity = cache.SliceSize
 	}
+	var asked <-chan struct{} // to yield
+	patience := time.NewTimer(yield.After)
+	defer patience.Stop()
 	s.mu.Lock()
 	for !s.alone && s.wanted < s.written-cache.SliceSize {
 		changed := s.changed
 		s.mu.Unlock()
 		select {
 		case <-changed:
+		case <-patience.C:
+			asked = yield.Asked
+		case <-asked:
+			return ErrBehind
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -53,7 +53,7 @@ func TestStreamBringsAllToAll(t *testing.T) {
 			}
 			readers.Go(read)
 			readers.Go(read)
-			got, err := s.Fill(ctx, bytes.NewReader(body), size, func(index int64, b []byte) {
+			got, err := s.Fill(ctx, bytes.NewReader(body), size, Yield{}, func(index int64, b []byte) {
 				if index*cache.SliceSize != int64(slices.Len()) {
 					t.Errorf("slice %d after %d bytes", index, slices.Len())
 				}
@@ -101,7 +101,7 @@ func TestStreamHoldsTwoSlices(t *testing.T) {
 	done := make(chan error, 1)
 	reached := make(chan int64, 8)
 	go func() {
-		_, err := s.Fill(ctx, bytes.NewReader(body), int64(len(body)), func(index int64, _ []byte) { reached <- index })
+		_, err := s.Fill(ctx, bytes.NewReader(body), int64(len(body)), Yield{}, func(index int64, _ []byte) { reached <- index })
 		done <- err
 	}()
 	for want := range int64(2) { // as much as fits, and no more, until somebody reads on
@@ -138,7 +138,7 @@ func TestStreamTellsOfBreaks(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			s := NewStream(cancel, false)
 			defer s.Leave()
-			if _, err := s.Fill(ctx, c.r, c.size, func(int64, []byte) {}); !errors.Is(err, c.want) {
+			if _, err := s.Fill(ctx, c.r, c.size, Yield{}, func(int64, []byte) {}); !errors.Is(err, c.want) {
 				t.Errorf("Fill: %v, want %v", err, c.want)
 			}
 			if _, err := all(ctx, s); !errors.Is(err, c.want) {

@@ -1,0 +1,114 @@
+package edge_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stuck asks for a path, and takes no more than the head of the answer, and some of
+// the body, until read.
+func (n *node) stuck(t *testing.T, path string) (read func() ([]byte, error)) {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() ([]byte, error) { return io.ReadAll(resp.Body) }
+}
+
+// However many bodies wait for slow clients while they arrive, others are kept; and
+// all clients get theirs.
+func TestZoneSlowClientsKeepNoRoom(t *testing.T) {
+	t.Parallel()
+	film := random(9*mib+5, 1)
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Etag", `"film"`)
+		http.ServeContent(w, r, "film.mp4", time.Time{}, bytes.NewReader(film))
+	}, nil)
+	reads := map[string]func() ([]byte, error){}
+	for i := range 40 {
+		path := fmt.Sprintf("/site/film%d", i)
+		reads[path] = s.stuck(t, path)
+	}
+	wantBody(t, "one more", s.get("/site/film"), 200, "miss", film)
+	if a := s.get("/site/film-range", "Range", "bytes=0-9"); a.status != 206 || !bytes.Equal(a.body, film[:10]) {
+		t.Errorf("a range: %d", a.status)
+	}
+	wantBody(t, "it was kept", s.get("/site/film"), 200, "hit", film)
+	for _, path := range []string{"/site/film0", "/site/film20", "/site/film39"} {
+		if got, err := reads[path](); err != nil || !bytes.Equal(got, film) {
+			t.Errorf("%s: %d bytes, %v", path, len(got), err)
+		}
+	}
+}
+
+// Of bodies of which no piece can be asked for again, slow clients keep no more
+// alive than of objects: many may read the same one, but not each one of their own.
+func TestZoneSlowClientsHoldOnlySoMuch(t *testing.T) {
+	t.Parallel()
+	page := random(8*mib, 2)
+	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
+		_, _ = w.Write(page)
+	}, nil)
+	bypassed := false
+	for i := range 8 {
+		path := fmt.Sprintf("/site/page%d", i)
+		s.get(path)
+		for range 4 {
+			s.stuck(t, path)
+		}
+		a := s.get(path)
+		wantBody(t, path, a, 200, "", page)
+		if i == 0 && a.result() != "hit" {
+			t.Errorf("read by five: %v", a.header)
+		}
+		bypassed = bypassed || strings.Contains(a.header.Get("Cache-Status"), "fwd=bypass")
+	}
+	if !bypassed {
+		t.Error("32 slow clients hold 64 MiB, and nothing was said")
+	}
+}
+
+// Who falls behind in a body of unknown length finds the rest in the cache.
+func TestZoneSlowerReaderOfAnUnknownLength(t *testing.T) {
+	t.Parallel()
+	body := random(9*mib+5, 3)
+	first := make(chan struct{})
+	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		_, _ = w.Write(body[:mib])
+		_ = http.NewResponseController(w).Flush()
+		<-first
+		_, _ = w.Write(body[mib:])
+	}, nil)
+	read := s.stuck(t, "/site/a")
+	fast := make(chan answer, 1)
+	go func() { fast <- s.get("/site/a") }()
+	time.Sleep(20 * time.Millisecond) // it joins; a miss of its own is as good
+	close(first)
+	wantBody(t, "the faster", <-fast, 200, "", body)
+	if got, err := read(); err != nil || !bytes.Equal(got, body) {
+		t.Errorf("the slower: %d bytes, %v", len(got), err)
+	}
+	s.wantAsked(t, "by both", 1)
+}
