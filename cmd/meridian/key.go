@@ -37,11 +37,11 @@ func keyCommand(s *settings, p process) func(context.Context, []string) error {
 	s.flags.StringVar(&o.policy, "policy", "", "`policy` of a new key: a file with an IAM policy, - for standard input, or readonly, readwrite, writeonly")
 	s.flags.BoolVar(&o.none, "none", false, "policy: take it off the key, which may then do what its role says")
 	s.flags.BoolVar(&o.asJSON, "json", false, "print keys as the API answers them")
-	const line = "meridian key create | list | show ID | policy ID [FILE | --none] | revoke ID"
+	const line = "meridian key create | list | show ID | policy ID [FILE | --none] | expire ID WHEN | revoke ID"
 	s.flags.Usage = usageWith(s, p.stdout, line+" [options]")
 	return func(ctx context.Context, args []string) error {
 		if len(args) == 0 {
-			return usagef("say one of create, list, show, policy, revoke")
+			return usagef("say one of create, list, show, policy, expire, revoke")
 		}
 		verb, rest := args[0], args[1:]
 		if err := o.misplaced(verb); err != nil {
@@ -56,6 +56,8 @@ func keyCommand(s *settings, p process) func(context.Context, []string) error {
 			return o.show(ctx, rest[0])
 		case verb == "policy" && (len(rest) == 1 || len(rest) == 2 && !o.none):
 			return o.changePolicy(ctx, rest[0], append(rest, "")[1])
+		case verb == "expire" && len(rest) == 2:
+			return o.changeEnd(ctx, rest[0], rest[1])
 		case verb == "revoke" && len(rest) == 1:
 			return o.api.call(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(rest[0]), nil, nil)
 		}
@@ -128,11 +130,11 @@ func parseEnd(text string, now time.Time) (time.Time, error) {
 			continue
 		}
 		if !t.After(now) {
-			return t, usagef("--expires: %s has passed", text)
+			return t, usagef("the end of a key: %s has passed", text)
 		}
 		return t.UTC(), nil
 	}
-	return time.Time{}, usagef("--expires: %q is neither a time from now, as 24h or 90d, nor a day, as 2027-01-31, nor a time as of RFC 3339", text)
+	return time.Time{}, usagef("the end of a key: %q is neither a time from now, as 24h or 90d, nor a day, as 2027-01-31, nor a time as of RFC 3339", text)
 }
 
 // readPolicy is the policy in a file, or the name of a canned one.
@@ -222,6 +224,19 @@ func (o *keyOptions) changePolicy(ctx context.Context, id, file string) error {
 		change["policy"] = policy
 	}
 	return o.api.call(ctx, http.MethodPatch, path, change, nil)
+}
+
+// changeEnd says when a key ends, which may be never.
+func (o *keyOptions) changeEnd(ctx context.Context, id, when string) error {
+	change := map[string]any{"expires": nil}
+	if when != "never" {
+		t, err := parseEnd(when, o.now())
+		if err != nil {
+			return err
+		}
+		change["expires"] = t
+	}
+	return o.api.call(ctx, http.MethodPatch, "/v1/keys/"+url.PathEscape(id), change, nil)
 }
 
 func (o *keyOptions) printJSON(v any) error {

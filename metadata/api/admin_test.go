@@ -139,6 +139,23 @@ func TestAccessKeys(t *testing.T) {
 	if strings.Contains(string(a.body), `"secret"`) || as[metadata.AccessKey](t, a).User != "ann" {
 		t.Errorf("one key %s", a.body)
 	}
+	// Its end can be moved, and taken off.
+	one := path + "/" + k.ID
+	later := expires.Add(time.Hour)
+	if a := w.do(http.StatusOK, root, http.MethodPatch, one, `{"expires":"`+later.Format(time.RFC3339)+`"}`); !as[metadata.AccessKey](t, a).Expires.Equal(later) {
+		t.Errorf("a later end: %s", a.body)
+	}
+	w.refused(w.do(http.StatusBadRequest, root, http.MethodPatch, one, `{"expires":"2020-01-01T00:00:00Z"}`), "expires")
+	w.refused(w.do(http.StatusBadRequest, root, http.MethodPatch, one, `{"expires":"soon"}`), "expires")
+	for _, body := range []string{`{}`, `{"policy":null}`} {
+		if a := w.do(http.StatusOK, root, http.MethodPatch, one, body); !as[metadata.AccessKey](t, a).Expires.Equal(later) {
+			t.Errorf("the end after %s: %s", body, a.body)
+		}
+	}
+	if a := w.do(http.StatusOK, root, http.MethodPatch, one, `{"expires":null}`); as[metadata.AccessKey](t, a).Expires != nil || strings.Contains(string(a.body), `"secret"`) {
+		t.Errorf("without end: %s", a.body)
+	}
+	w.do(http.StatusOK, "ann", http.MethodGet, "/v1/media", "")
 	for body, field := range map[string]string{
 		`{}`: "role", `{"role":"god"}`: "role", `{"role":"admin","user":"root"}`: "user", `{"role":"admin","expires":"2020-01-01T00:00:00Z"}`: "expires",
 		`{"role":"admin","expires":"soon"}`: "expires", `{"role":"admin","secret":"mine"}`: "secret", `{"role":"admin","user":"` + strings.Repeat("x", 300) + `"}`: "user",

@@ -34,7 +34,8 @@ type newKey struct {
 
 // keyPatch is the body of PATCH /v1/keys/{id}.
 type keyPatch struct {
-	Policy patch[json.RawMessage] `json:"policy"`
+	Policy  patch[json.RawMessage] `json:"policy"`
+	Expires patch[*time.Time]      `json:"expires"` // null: never
 }
 
 func (c *call) listKeys() error {
@@ -108,7 +109,7 @@ func (c *call) createKey() error {
 	return c.created("/v1/keys/"+url.PathEscape(k.ID), k)
 }
 
-// patchKey changes what a key may do. It counts within a second.
+// patchKey changes what a key may do, and until when. It counts within a second.
 func (c *call) patchKey() error {
 	var in keyPatch
 	if err := c.decode(&in, names(jsonFieldsOf[metadata.AccessKey]())...); err != nil {
@@ -118,13 +119,21 @@ func (c *call) patchKey() error {
 	if err != nil {
 		return fieldErrors{{"policy", err.Error()}}
 	}
+	end := in.Expires.Value
+	if end != nil && !end.After(c.now()) {
+		return fieldErrors{{"expires", "is in the past; revoke the key to end it now"}}
+	}
 	k, err := c.store.UpdateKey(c.ctx(), c.param("id"), func(k *metadata.AccessKey) error {
 		if in.Policy.Set && policy != nil && k.User == metadata.RootUser {
 			return fieldErrors{{"policy", "root is limited by nothing; make a key of another user"}}
 		}
+		if end != nil && k.User == metadata.RootUser {
+			return fieldErrors{{"expires", "root's key does not end"}}
+		}
 		if in.Policy.Set {
 			k.Policy = policy
 		}
+		in.Expires.apply(&k.Expires)
 		return nil
 	})
 	if err != nil {

@@ -207,7 +207,7 @@ func adminRoutes() []route {
 		},
 		{
 			method: http.MethodPatch, path: "/v1/keys/:id", access: admin, tag: tagKeys,
-			summary: "Give an access key a policy, or with null take it off (RFC 7396)",
+			summary: "Give an access key a policy or another end, or with null take it off (RFC 7396)",
 			body:    keyPatch{}, bodyType: "application/merge-patch+json", status: http.StatusOK, answer: metadata.AccessKey{}, do: (*call).patchKey,
 		},
 		{
