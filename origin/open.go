@@ -43,8 +43,8 @@ func (o *Objects) Open(ctx context.Context, v metadata.Version, off, n int64) (r
 // from the own store, else from the nearest other region that holds the blob. A region
 // that failed of late comes last. region tells where the bytes come from. Where
 // they break off another region goes on; only a body of the local disk store is
-// handed out as it is, an *os.File or a wrapper of one, so that io.Copy to a
-// socket can use sendfile.
+// handed out as it is, bytes in memory or a wrapper of an *os.File, so that io.Copy
+// to a socket can use sendfile.
 func (o *Objects) OpenStored(ctx context.Context, v metadata.Version, off, n int64) (r io.ReadCloser, region string, err error) {
 	size := v.StoredSize()
 	if size == 0 {

@@ -57,7 +57,8 @@ type Store struct {
 	nameless bool          // the file system keeps files without a name
 	serial   atomic.Uint64 // names temporary files
 	known    sync.Map      // directories that exist and are synced, by path
-	buffers  sync.Pool     // of *[]byte
+	buffers  sync.Pool     // of *[]byte, bufferSize long
+	small    sync.Pool     // likewise, inMemory long
 	layout   layout
 	syncs    dirSyncs
 	syncData func(*draft) error // syncData, unless a test wants to know of it
@@ -75,6 +76,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("blob directory: %w", err)
 	}
 	s := &Store{dir: dir, headRoom: c.HeadRoom, log: c.Log, syncs: dirSyncs{sync: syncDir}, syncData: syncData}
+	s.small.New = func() any { b := make([]byte, inMemory); return &b }
 	s.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -92,19 +92,21 @@ func TestManifestsAreRememberedWithinTheirBound(t *testing.T) {
 }
 
 // TestSendfile makes sure that a range is what net sends without copying it
-// through this process.
+// through this process, unless it is small enough to be in memory.
 func TestSendfile(t *testing.T) {
 	t.Parallel()
 	s := openTest(t)
-	if _, err := s.Put(t.Context(), "bucket/k", 100, strings.NewReader(strings.Repeat("0123456789", 10)), nil); err != nil {
+	text := strings.Repeat("0123456789", inMemory/5)
+	if _, err := s.Put(t.Context(), "bucket/k", int64(len(text)), strings.NewReader(text), nil); err != nil {
 		t.Fatal(err)
 	}
 	up, err := s.Begin(t.Context(), "bucket/parts", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	third := len(text) / 3
 	var parts []blob.Part
-	for n, text := range []string{"0123", "456", "", "789"} {
+	for n, text := range []string{text[:third], text[third : 2*third], "", text[2*third:]} {
 		p, err := s.PutPart(t.Context(), up, n+1, -1, strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
@@ -115,16 +117,21 @@ func TestSendfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"bucket/k", "bucket/parts"} {
-		r, err := s.Open(t.Context(), key, 2, 7)
-		if err != nil {
-			t.Fatal(err)
+		for off, n := range map[int]int{0: len(text), 2: inMemory + 1, third - 1: inMemory + 7, 5: inMemory, 7: 0, len(text) - 3: 3} {
+			r, err := s.Open(t.Context(), key, int64(off), int64(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &files{}
+			m, err := io.Copy(w, r)
+			if err != nil || m != int64(n) || w.String() != text[off:off+n] {
+				t.Errorf("%s: %d bytes of %d from %d, as they are: %t, %v", key, m, n, off, w.String() == text[off:off+n], err)
+			}
+			if n > inMemory && !w.all {
+				t.Errorf("%s: %d bytes from %d are not files all the way", key, n, off)
+			}
+			r.Close()
 		}
-		w := &files{}
-		n, err := io.Copy(w, r)
-		if err != nil || n != 7 || w.String() != "2345678" || !w.all {
-			t.Errorf("%s: %q, files all the way: %t, %v", key, w, w.all, err)
-		}
-		r.Close()
 	}
 }
 

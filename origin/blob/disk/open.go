@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"syscall"
 )
 
-// Open reads a range of a blob; see blob.Store. The reader is an *os.File at the
-// right offset, or implements io.WriterTo by handing io.LimitedReaders over such
-// files to io.Copy. Either way io.Copy to a net/http response, or to a
-// *net.TCPConn, goes by sendfile, provided that whatever wraps the response
-// implements io.ReaderFrom.
+// inMemory is the greatest range that is read at once when it is opened. Five
+// system calls are saved that way, and a file less is open.
+const inMemory = 32 << 10
+
+// Open reads a range of a blob; see blob.Store. The reader implements io.WriterTo:
+// a small range is in memory already, any other hands io.LimitedReaders over files
+// to io.Copy. That goes by sendfile to a net/http response, or to a *net.TCPConn,
+// provided that whatever wraps the response implements io.ReaderFrom.
 func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
 	if off < 0 {
 		return nil, fmt.Errorf("open blob %s at %d: %w", key, off, fs.ErrInvalid)
@@ -24,10 +30,22 @@ func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadClos
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(place)
+	fd, err := openFile(place)
 	if err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
 	}
+	if n >= 0 && n <= inMemory {
+		r, err := s.readRange(fd, off, int(n))
+		_ = syscall.Close(fd) // nothing was written through it
+		if errors.Is(err, syscall.EISDIR) {
+			return s.openParts(place, off, n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read blob: %w", &os.PathError{Op: "read", Path: place, Err: err})
+		}
+		return r, nil
+	}
+	f := os.NewFile(uintptr(fd), place)
 	st, err := f.Stat()
 	if err != nil {
 		_ = f.Close()
@@ -35,13 +53,60 @@ func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadClos
 	}
 	if st.IsDir() {
 		_ = f.Close()
-		m, err := s.manifest(place)
-		if err != nil {
-			return nil, err
-		}
-		return openParts(place, m, off, n), nil
+		return s.openParts(place, off, n)
 	}
 	return section(f, off, n, st.Size())
+}
+
+// openFile is os.Open without the attempt to have the runtime poll the file, which
+// is four system calls.
+func openFile(path string) (fd int, err error) {
+	for {
+		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		if err == nil {
+			return fd, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return 0, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+// memory is a range that was read into a buffer of the store.
+type memory struct {
+	bytes.Reader
+	buf  *[]byte
+	pool *sync.Pool
+}
+
+// Close gives the buffer back; nothing may be read any more.
+func (m *memory) Close() error {
+	if m.buf != nil {
+		m.Reset(nil)
+		m.pool.Put(m.buf)
+		m.buf = nil
+	}
+	return nil
+}
+
+// readRange reads n bytes at off, or as many as there are.
+func (s *Store) readRange(fd int, off int64, n int) (*memory, error) {
+	buf := s.small.Get().(*[]byte)
+	for got := 0; ; {
+		m, err := syscall.Pread(fd, (*buf)[got:n], off+int64(got))
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			s.small.Put(buf)
+			return nil, err
+		}
+		if got += m; m == 0 || got == n {
+			r := &memory{buf: buf, pool: &s.small}
+			r.Reset((*buf)[:got])
+			return r, nil
+		}
+	}
 }
 
 // section is the range of one file.
@@ -52,8 +117,8 @@ func section(f *os.File, off, n, size int64) (io.ReadCloser, error) {
 			return nil, err
 		}
 	}
-	if n < 0 || n >= size-off {
-		return f, nil
+	if rest := max(size-off, 0); n < 0 || n > rest {
+		n = rest
 	}
 	return limit(f, n), nil
 }
@@ -81,13 +146,17 @@ type parts struct {
 	current *limited // nil before the first
 }
 
-func openParts(dir string, m *manifest, off, n int64) io.ReadCloser {
+func (s *Store) openParts(dir string, off, n int64) (io.ReadCloser, error) {
+	m, err := s.manifest(dir)
+	if err != nil {
+		return nil, err
+	}
 	first, _ := slices.BinarySearch(m.ends, off+1) // the first part that ends behind off
 	p := &parts{dir: dir, left: m.Parts[first:], n: n, skip: off}
 	if first > 0 {
 		p.skip -= m.ends[first-1]
 	}
-	return p
+	return p, nil
 }
 
 // next opens the next file; io.EOF after the last.
