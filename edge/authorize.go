@@ -3,12 +3,12 @@ package edge
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 
 	"meridian/edge/httpcache"
 	"meridian/edge/purge"
 	"meridian/internal/hop"
+	"meridian/internal/iam"
 	"meridian/internal/signedurl"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
@@ -85,7 +85,9 @@ func (n *Node) authorize(c *caller, o purge.Object, r *http.Request) (pending *a
 	case own:
 		return nil, errDenied()
 	}
-	request := &access.Request{Action: "s3:GetObject", Key: o.Key, Context: access.Conditions(r, &c.Caller, c.proof, n.now())}
+	request := &access.Request{Action: "s3:GetObject", Key: o.Key, Conditions: func() iam.Context {
+		return access.Conditions(r, &c.Caller, c.proof, n.now())
+	}}
 	if q.Has("versionId") {
 		request.Action = "s3:GetObjectVersion"
 	}
@@ -136,8 +138,11 @@ func (x *exchange) permitHead(h *httpcache.Head) error {
 	if err := x.n.decide(&x.caller, x.object.Bucket, &r); err != nil || !missing {
 		return err
 	}
-	list := access.Request{Action: "s3:ListBucket", Context: maps.Clone(r.Context)}
-	list.Context.Set("s3:prefix", x.object.Key)
+	list := access.Request{Action: "s3:ListBucket", Conditions: func() iam.Context {
+		k := r.Conditions()
+		k.Set("s3:prefix", x.object.Key)
+		return k
+	}}
 	return x.n.decide(&x.caller, x.object.Bucket, &list)
 }
 

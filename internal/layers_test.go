@@ -91,7 +91,7 @@ var layers = map[string][]string{
 	"edge/pull":            {"edge/cache", "edge/httpcache", "edge/limit", "metadata", "internal/hop", "internal/sigv4"},
 	"edge/popular":         {},
 	"edge/purge":           {"metadata"},
-	"edge":                 {"edge/...", "metadata", "metadata/access", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/session", "internal/sigv4", "internal/signedurl"},
+	"edge":                 {"edge/...", "metadata", "metadata/access", "metadata/tally", "metadata/client", "internal/cors", "internal/h1", "internal/hop", "internal/httpserve", "internal/iam", "internal/session", "internal/sigv4", "internal/signedurl"},
 }
 
 // confined are the libraries that one part alone may know; the rest sees them

@@ -188,7 +188,9 @@ type Request struct {
 	// Initiator tells who began the upload that the action is about: they may abort
 	// it and list its parts. It may be nil if there is no upload.
 	Initiator func() (string, error)
-	Context   iam.Context
+	// Conditions are the condition keys of the request. It is called at most once,
+	// where a policy is evaluated, and may be nil if there are none.
+	Conditions func() iam.Context
 }
 
 const (
@@ -216,9 +218,6 @@ func (b *Bucket) Decide(c *Caller, r *Request) (Verdict, error) {
 	if c.root() && c.Session == nil {
 		return Allowed, nil
 	}
-	if r.Context == nil {
-		r.Context = iam.Context{}
-	}
 	d := decision{b: b, c: c, r: r}
 	return d.decide()
 }
@@ -229,8 +228,20 @@ type decision struct {
 	c *Caller
 	r *Request
 
-	asked  bool
-	object *Object
+	asked   bool
+	object  *Object
+	context iam.Context // nil before it was asked for
+}
+
+// conditions are those of the request.
+func (d *decision) conditions() iam.Context {
+	if d.context == nil && d.r.Conditions != nil {
+		d.context = d.r.Conditions()
+	}
+	if d.context == nil {
+		d.context = iam.Context{}
+	}
+	return d.context
 }
 
 func (d *decision) find() (*Object, error) {
@@ -309,7 +320,7 @@ func (d *decision) accountOwner() bool {
 }
 
 func (d *decision) evaluate(p *iam.Policy) (iam.Decision, error) {
-	q := iam.Request{User: d.c.User, Action: d.r.Action, Resource: iam.BucketARN(d.b.Name), Context: d.r.Context}
+	q := iam.Request{User: d.c.User, Action: d.r.Action, Resource: iam.BucketARN(d.b.Name), Context: d.conditions()}
 	if d.r.Key != "" {
 		q.Resource = iam.ObjectARN(d.b.Name, d.r.Key)
 	}

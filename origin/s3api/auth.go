@@ -73,7 +73,7 @@ func (c *call) signingKey(ctx context.Context, s sigv4.Scope) (who identity, key
 	} else if who, secret, err = c.secret(ctx, s); err != nil {
 		return identity{}, nil, err
 	}
-	return who, sigv4.DeriveKey(secret, s.Date, s.Region, s.Service), nil
+	return who, c.derived.key(secret, s), nil
 }
 
 // secret finds an access key, or one that a session token speaks for.

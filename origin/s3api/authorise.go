@@ -141,7 +141,7 @@ func (i identity) byRole() bool {
 // request is the question whether c.who may do an action to the bucket, or to a
 // version of an object in it.
 func (c *call) request(action, key, version string) *access.Request {
-	return &access.Request{Action: action, Key: key, Context: c.conditions(), Object: func() (*access.Object, error) {
+	return &access.Request{Action: action, Key: key, Conditions: c.conditions, Object: func() (*access.Object, error) {
 		return c.objectOf(metadata.Ref{Bucket: c.bucket, Key: key, VersionID: version})
 	}}
 }
@@ -202,7 +202,7 @@ func (c *call) mayList() bool {
 		return false
 	}
 	r := c.request("s3:ListBucket", "", "")
-	r.Context.Set("s3:prefix", c.key)
+	r.Conditions = c.conditionsAnd("s3:prefix", c.key)
 	return c.permit(b, r) == nil
 }
 

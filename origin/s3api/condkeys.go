@@ -64,6 +64,16 @@ func (c *call) conditions() iam.Context {
 	return k
 }
 
+// conditionsAnd are those of the request and one that it does not have by itself,
+// where that has a value.
+func (c *call) conditionsAnd(key, value string) func() iam.Context {
+	return func() iam.Context {
+		k := c.conditions()
+		setIfThere(k, key, value)
+		return k
+	}
+}
+
 // setRequestTags sets the keys of the tags that a request brings.
 func setRequestTags(k iam.Context, tags map[string]string) {
 	if len(tags) == 0 {

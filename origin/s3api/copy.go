@@ -97,7 +97,7 @@ func (c *call) permitSource(ref metadata.Ref, action string) error {
 		return errAccessDenied
 	}
 	r := c.request(actionOf(action, ref.VersionID != ""), ref.Key, "")
-	setIfThere(r.Context, "s3:VersionId", ref.VersionID)
+	r.Conditions = c.conditionsAnd("s3:VersionId", ref.VersionID)
 	r.Object = func() (*access.Object, error) { return c.objectOf(ref) }
 	return c.permit(b, r)
 }

@@ -110,7 +110,7 @@ func (c *call) deleteOne(b *access.Bucket, t *deleteTarget) deleteResult {
 		return deleteResult{err: err}
 	}
 	r := c.request(actionOf("DeleteObject", t.VersionID != ""), t.Key, t.VersionID)
-	setIfThere(r.Context, "s3:VersionId", t.VersionID)
+	r.Conditions = c.conditionsAnd("s3:VersionId", t.VersionID)
 	if err := c.permit(b, r); err != nil {
 		return deleteResult{err: err}
 	}

@@ -109,6 +109,7 @@ type Server struct {
 	opts       Options
 	routes     routes
 	keys       *recent[string, identity]
+	derived    derivedKeys
 	cors       *recent[string, *cors.Config]
 	lifecycles *recent[string, *lifecycle.Config]
 	buckets    *recent[string, metadata.Bucket]
