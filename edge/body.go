@@ -60,12 +60,13 @@ type fetched struct {
 	took  time.Duration
 }
 
-func (x *exchange) source(f *found) *source {
+// source returns the slices that some ranges of a body are made of.
+func (x *exchange) source(f *found, ranges ...httpcache.Range) *source {
 	s := &source{x: x, head: f.head, givenIndex: -1, readAhead: readAhead{depth: 1}}
 	if f.filled != nil && f.filled.body != nil {
 		s.given, s.givenIndex = f.filled.body, f.filled.index
 	}
-	if need := min(s.head.Size, 2*cache.SliceSize); need > copied && !s.head.Inline && x.r.Method == http.MethodGet {
+	if need := pinning(s.head.Size, ranges); need > copied && !s.head.Inline && x.r.Method == http.MethodGet {
 		if x.n.pins.TryAcquire(need) {
 			s.pinned = need
 		} else {
@@ -74,6 +75,19 @@ func (x *exchange) source(f *found) *source {
 		}
 	}
 	return s
+}
+
+// pinning is how many bytes of slices ranges of a body of size bytes keep alive at a
+// time: a slice that a node asks for, of which there are many at once, is one.
+func pinning(size int64, ranges []httpcache.Range) (need int64) {
+	for _, r := range ranges {
+		first, last := r.Start/cache.SliceSize, (r.End()-1)/cache.SliceSize
+		need = max(need, sliceLength(size, first))
+		if first < last {
+			need = max(need, sliceLength(size, first)+sliceLength(size, first+1))
+		}
+	}
+	return need
 }
 
 // close returns when nothing is being fetched ahead any more; the context that it

@@ -255,7 +255,7 @@ func (c *chaos) badOrigin(fault faultlink.Fault) {
 	regional := c.start(metadata.TierRegional, "regional-europe-1", func(cfg *edge.Config) {
 		cfg.Dial = c.links.Dial
 		if fault.Dead {
-			cfg.Timeouts = fetch.Timeouts{Header: 300 * time.Millisecond}
+			cfg.Timeouts = fetch.Timeouts{Header: 2 * time.Second}
 		}
 	}, c.origin.url)
 	e := c.node(metadata.TierEdge, "edge-europe-1", 0, regional.url)
@@ -372,7 +372,7 @@ func (c *chaos) feedDown() {
 func (c *chaos) purgeCutOff() {
 	regional := c.node(metadata.TierRegional, "regional-europe-1", 0, c.origin.url)
 	e := c.node(metadata.TierEdge, "edge-europe-1", 0, regional.url)
-	objects := c.pick(10, 200)
+	objects := c.pick(10, 100) // as many as both hold
 	const size = mib + 1000
 	for i := range objects {
 		c.write(fmt.Sprint("media/", i), random(size, uint64(i)), e, regional)
@@ -528,16 +528,7 @@ func (c *chaos) halfLeave() {
 	if err := film.compare(c.t.Context(), e.url+"/media/film.mp4", 0, size-1, math.MaxInt64); err != nil {
 		c.t.Errorf("afterwards: %v", err)
 	}
-	// A slice for which nobody but clients who left was waiting is given up, and asked
-	// for again by those who stay: seldom.
-	c.fetched("media/film.mp4", size, 2)
-	again := 0
-	for _, n := range c.asked("media/film.mp4") {
-		again += n - 1
-	}
-	if most := 1 + size/mib/20; again > most {
-		c.t.Errorf("%d slices were asked for again, allowed are %d", again, most)
-	}
+	c.fetched("media/film.mp4", size, 1) // also where those who left were alone in waiting
 }
 
 // peakHeap is the most heap in use until stop.

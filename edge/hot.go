@@ -179,7 +179,7 @@ func (h *hot) Finish(r *h1.Request, a *h1.Answer, w h1.Writer) error {
 	n.pins.Release(a.Pinned) // source takes its own
 	a.Pinned = 0
 	x := &exchange{n: n, w: &written{Writer: w}, r: &http.Request{Method: http.MethodGet}, start: r.Start, object: l.object}
-	src := x.source(&found{head: &l.head})
+	src := x.source(&found{head: &l.head}, httpcache.Range{Start: l.next, Length: a.Rest})
 	ctx, stop := context.WithCancel(context.Background())
 	defer src.close()
 	defer stop()

@@ -166,6 +166,11 @@ func (c *Config) applyDefaults() {
 const (
 	// fillTimeout bounds a fill with all its attempts.
 	fillTimeout = 30 * time.Second
+	// sliceTurns is how many slices of a bucket are asked for at a time: enough to
+	// keep a gigabit busy over a quarter of a second, and no more than can be read
+	// at a time. Whoever asks for hundreds gets the first of them no sooner, and the
+	// last of them too late.
+	sliceTurns = 32
 	// stopTimeout is how long Run waits for running requests before it pushes
 	// for the last time.
 	stopTimeout = 10 * time.Second
@@ -200,7 +205,11 @@ type Node struct {
 	reading   *semaphore.Weighted // slices read ahead, beyond one a body
 	heads     *fetch.Collapse[*filled]
 	slices    *fetch.Collapse[*piece]
-	flights   *flights // to the origins of pull zones
+	// turns are those of slices at the next tier, by bucket, and peerTurns those of
+	// slices that a peer is asked for first: two edges that ask each other must not
+	// wait for each other.
+	turns, peerTurns *fetch.Turns
+	flights          *flights // to the origins of pull zones
 
 	heat   *heat // nil unless the node acts on what is asked for
 	ahead  *ahead
@@ -250,6 +259,8 @@ func New(cfg Config) (*Node, error) {
 		reading:      semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
+		turns:        fetch.NewTurns(sliceTurns, fillTimeout),
+		peerTurns:    fetch.NewTurns(sliceTurns, fillTimeout),
 		flights:      newFlights(&cfg, limits),
 		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),

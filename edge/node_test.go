@@ -195,6 +195,51 @@ func TestLeaderLeaves(t *testing.T) {
 	wg.Wait()
 }
 
+// The only client leaves while the origin is being asked; whoever comes next gets
+// what that brings.
+func TestLastLeaves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.PublicRead)
+	e, _ := w.pair()
+	body := random(4*mib, 2)
+	w.origin.put("media/a", body)
+	wantBody(t, "the head", e.get("/media/a", "Range", "bytes=0-9"), 206, "miss", body[:10])
+	for i, rng := range [][2]int{{mib, 2*mib - 1}, {2*mib + 5, 3*mib + 4}} { // one slice, and two
+		gate := make(chan struct{})
+		open := sync.OnceFunc(func() { close(gate) })
+		defer open()
+		w.origin.set(func() { w.origin.hold = func(*http.Request, *object) { <-gate } })
+		field := with("Range", fmt.Sprintf("bytes=%d-%d", rng[0], rng[1]))
+		ctx, leave := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if a, err := e.do(ctx, http.MethodGet, "/media/a", field); err == nil {
+				t.Errorf("who left got %d", a.status)
+			}
+		})
+		before := float64(1 + 2*i)
+		w.control.eventually(t, "the origin is asked", func() bool { return w.origin.asked() > 1+i })
+		leave()
+		wg.Wait()
+		w.control.eventually(t, "the edge has seen it leave", func() bool { return e.metric(t, "meridian_cache_requests_total") == before+1 })
+		wg.Go(func() {
+			a, err := e.do(t.Context(), http.MethodGet, "/media/a", field)
+			if err != nil || a.status != 206 || !bytes.Equal(a.body, body[rng[0]:rng[1]+1]) {
+				t.Errorf("who came next: %d, %d bytes, %v", a.status, len(a.body), err)
+			}
+		})
+		open()
+		wg.Wait()
+	}
+	seen := map[string]bool{}
+	for line := range strings.SplitSeq(w.origin.log(), "\n") {
+		if seen[line] {
+			t.Errorf("asked twice: %s", line)
+		}
+		seen[line] = true
+	}
+}
+
 func TestRanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, metadata.PublicRead)

@@ -127,7 +127,7 @@ func (x *exchange) respondBody(ctx context.Context, f *found, ranges []httpcache
 	if whole {
 		ranges = []httpcache.Range{{Start: 0, Length: h.Size}}
 	}
-	src := x.source(f)
+	src := x.source(f, ranges...)
 	ctx, stop := context.WithCancel(ctx)
 	defer src.close()
 	defer stop()

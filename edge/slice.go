@@ -54,7 +54,7 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 	name := sliceName(o, h.VersionID, index)
 	via := n.viaPeer(how.fromPeer, peerKey(o, h.VersionID, index))
 	asked := miss{at: n.now(), why: n.reasons.absent(name), slice: index}
-	p, led, err := n.slices.Do(ctx, fillKey(name, via), fetch.Terms{}, func(ctx context.Context, _ metadata.Seq) (*piece, error) {
+	p, led, err := n.slices.Do(ctx, fillKey(name, via), n.sliceTerms(o.Bucket, via), func(ctx context.Context, _ metadata.Seq) (*piece, error) {
 		// The one before may have ended since the caller looked.
 		if b := n.cachedSlice(ctx, o, h, index); b != nil {
 			return &piece{bytes: b, held: true}, nil
@@ -79,6 +79,15 @@ func (n *Node) fetchSlice(ctx context.Context, o purge.Object, h *httpcache.Head
 		n.reasons.missed(sliceName(o, h.VersionID, allSlices), asked)
 	}
 	return p, err
+}
+
+// sliceTerms are those of a slice of a bucket: it waits for its turn.
+func (n *Node) sliceTerms(bucket string, via bool) fetch.Terms {
+	turns := n.turns
+	if via {
+		turns = n.peerTurns
+	}
+	return fetch.Terms{Turn: func(ctx context.Context) (func(bool), error) { return turns.Take(ctx, bucket) }}
 }
 
 func (n *Node) askSlice(ctx context.Context, o purge.Object, h *httpcache.Head, index int64, via bool, why earliness) (*piece, error) {

@@ -34,12 +34,25 @@ type Terms struct {
 	Need metadata.Seq
 	// Fresh allows joining only a fill that begins after the call.
 	Fresh bool
+	// Turn, where it is not nil, is called before a fill that this caller starts
+	// asks anybody, and may wait; see Turns.Take.
+	Turn func(ctx context.Context) (done func(well bool), err error)
 }
+
+// How many fills may run that nobody waits for any more, and for how long: enough
+// that clients who leave do not make the origin be asked again for those who stay,
+// and no more than that clients who do nothing but leave have little done for them.
+const (
+	maxOrphans = 64
+	orphanTime = 5 * time.Second
+)
 
 // Collapse makes one fill of the calls that want the same thing at the same
 // time. A fill runs under a context of its own, which keeps the values of its
-// first caller's but not its end: it ends with the deadline, when the last
-// caller has left, or with Close. A panic becomes an error for all who wait.
+// first caller's but not its end: it ends with the deadline or with Close. When the
+// last caller has left, one that waits for its turn is not begun, while one that has
+// begun is finished, within maxOrphans and orphanTime: what it asked for is on its way,
+// and whoever wants it next would ask again. A panic becomes an error for all who wait.
 //
 // For each key at most one running fill can be joined. Callers whose terms it
 // does not meet wait together for the next, which starts when that one ends, is
@@ -52,7 +65,9 @@ type Collapse[T any] struct {
 	closed bool
 	slots  map[string]*slot[T]
 	all    map[*flight[T]]struct{} // those that run, joinable or not
-	wg     sync.WaitGroup
+	// orphans is how many of them have begun, and nobody waits for.
+	orphans int
+	wg      sync.WaitGroup
 }
 
 type slot[T any] struct{ running, next *flight[T] }
@@ -62,17 +77,22 @@ type flight[T any] struct {
 	fn   func(ctx context.Context, asOf metadata.Seq) (T, error)
 	asOf metadata.Seq // fixed once it runs
 
-	begin   func() (context.Context, context.CancelFunc)
-	cancel  context.CancelFunc // once it runs
-	timer   *time.Timer        // of one that waits its turn
-	waiters int                // guarded by Collapse.mu
+	turn   func(ctx context.Context) (done func(well bool), err error)
+	begin  func() (context.Context, context.CancelFunc)
+	cancel context.CancelFunc // once it runs
+	timer  *time.Timer        // of one that is next
+	// Guarded by Collapse.mu:
+	waiters int
+	begun   bool        // it may have asked
+	orphan  *time.Timer // ends one that has begun, and that nobody waits for
 
 	done chan struct{} // closed when val and err are set
 	val  T
 	err  error
 }
 
-// NewCollapse returns a Collapse whose fills may take up to timeout.
+// NewCollapse returns a Collapse whose fills may take up to timeout, once it is
+// their turn.
 func NewCollapse[T any](timeout time.Duration) *Collapse[T] {
 	return &Collapse[T]{timeout: timeout, slots: map[string]*slot[T]{}, all: map[*flight[T]]struct{}{}}
 }
@@ -90,7 +110,7 @@ func (c *Collapse[T]) Do(ctx context.Context, key string, t Terms, fn func(ctx c
 	if f == nil {
 		f, led = c.open(ctx, key, t, fn), true
 	}
-	f.waiters++
+	c.wait(f)
 	c.mu.Unlock()
 
 	select {
@@ -110,8 +130,23 @@ func (c *Collapse[T]) Go(ctx context.Context, key string, t Terms, fn func(ctx c
 	if c.closed || c.join(key, t) != nil {
 		return false
 	}
-	c.open(ctx, key, t, fn).waiters++ // never leaves
+	c.wait(c.open(ctx, key, t, fn)) // never leaves
 	return true
+}
+
+// wait notes that one more waits for f.
+func (c *Collapse[T]) wait(f *flight[T]) {
+	f.waiters++
+	c.adopt(f)
+}
+
+// adopt counts f as an orphan no longer.
+func (c *Collapse[T]) adopt(f *flight[T]) {
+	if f.orphan != nil {
+		f.orphan.Stop()
+		f.orphan = nil
+		c.orphans--
+	}
 }
 
 // Forget lets nobody join the running fill of key any more. Those who wait for
@@ -166,9 +201,9 @@ func (c *Collapse[T]) open(ctx context.Context, key string, t Terms, fn func(con
 		s = &slot[T]{}
 		c.slots[key] = s
 	}
-	f := &flight[T]{key: key, fn: fn, asOf: t.AsOf, done: make(chan struct{})}
+	f := &flight[T]{key: key, fn: fn, asOf: t.AsOf, turn: t.Turn, done: make(chan struct{})}
 	f.begin = func() (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+		return context.WithCancel(context.WithoutCancel(ctx))
 	}
 	if s.running == nil {
 		s.running = f
@@ -215,12 +250,37 @@ func (c *Collapse[T]) run(ctx context.Context, f *flight[T]) {
 		f.cancel()
 		c.mu.Lock()
 		delete(c.all, f)
+		f.begun = false // and over: nothing is left to be finished
+		c.adopt(f)
 		c.detach(f)
 		c.mu.Unlock()
 		close(f.done)
 	}()
-	f.val, f.err = f.fn(ctx, f.asOf)
+	f.val, f.err = c.fill(ctx, f)
 	returned = true
+}
+
+// fill calls fn when it is its turn, if anybody waits for it then.
+func (c *Collapse[T]) fill(ctx context.Context, f *flight[T]) (v T, err error) {
+	well := false
+	if f.turn != nil {
+		done, err := f.turn(ctx)
+		if err != nil {
+			return v, err
+		}
+		defer func() { done(well) }()
+	}
+	c.mu.Lock()
+	f.begun = f.waiters > 0
+	c.mu.Unlock()
+	if !f.begun {
+		return v, context.Canceled
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	v, err = f.fn(ctx, f.asOf)
+	well = err == nil
+	return v, err
 }
 
 // detach takes f out of its slot, so that nobody joins it, and starts the next.
@@ -239,7 +299,8 @@ func (c *Collapse[T]) detach(f *flight[T]) {
 	}
 }
 
-// leave ends a fill that nobody waits for any more.
+// leave lets go of a fill. When nobody waits for it any more it is finished, or
+// ended.
 func (c *Collapse[T]) leave(f *flight[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -252,8 +313,28 @@ func (c *Collapse[T]) leave(f *flight[T]) {
 		return
 	default:
 	}
+	if f.begun && !c.closed && c.orphans < maxOrphans {
+		c.abandon(f)
+		return
+	}
 	c.detach(f)
 	if f.cancel != nil {
 		f.cancel()
 	}
+}
+
+// abandon gives a fill that nobody waits for some time to end.
+func (c *Collapse[T]) abandon(f *flight[T]) {
+	c.orphans++
+	var over *time.Timer
+	over = time.AfterFunc(orphanTime, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if f.orphan == over { // and not joined since, or ended
+			c.adopt(f)
+			c.detach(f)
+			f.cancel()
+		}
+	})
+	f.orphan = over
 }

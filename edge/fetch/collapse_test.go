@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -91,8 +92,41 @@ func TestCollapseLeaderLeaves(t *testing.T) {
 	})
 }
 
-// The last to leave ends the fill, and whoever comes next starts another.
-func TestCollapseLastLeaves(t *testing.T) {
+// A fill that has begun is finished though nobody waits for it any more, and whoever
+// comes meanwhile gets what it brings.
+func TestCollapseFinishesWhatItBegan(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := fetch.NewCollapse[int](time.Minute)
+		defer c.Close()
+		var calls atomic.Int32
+		release := make(chan struct{})
+		for range 2 { // also one that was left before
+			ctx, leave := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() { _, _, _ = c.Do(ctx, "k", fetch.Terms{}, fill(&calls, release)) })
+			}
+			synctest.Wait()
+			leave()
+			wg.Wait()
+			synctest.Wait()
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if v, led, err := c.Do(t.Context(), "k", fetch.Terms{}, fill(&calls, release)); v != 1 || led || err != nil {
+				t.Errorf("the next caller got %d, %v, %v: it did not join", v, led, err)
+			}
+		})
+		synctest.Wait()
+		time.Sleep(20 * time.Second) // longer than it would have run on for nobody
+		close(release)
+		wg.Wait()
+	})
+}
+
+// What takes long is not finished for nobody, and whoever comes next starts anew.
+func TestCollapseEndsWhatNobodyWaitsFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := fetch.NewCollapse[int](time.Minute)
@@ -121,6 +155,96 @@ func TestCollapseLastLeaves(t *testing.T) {
 			t.Errorf("the next caller got %d, %v: it joined what was given up", v, err)
 		}
 		close(never)
+	})
+}
+
+// Only so many are finished for nobody: the fills of callers who do nothing but leave
+// end with them, and whoever comes next starts another.
+func TestCollapseBoundsWhatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := fetch.NewCollapse[int](time.Minute)
+		defer c.Close()
+		const most, callers = 64, 1000
+		for round := range 2 { // those of the first count no longer in the second
+			var calls, ended atomic.Int32
+			release, never := make(chan struct{}), make(chan struct{})
+			ctx, leave := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			for i := range callers {
+				wg.Go(func() {
+					_, _, _ = c.Do(ctx, strconv.Itoa(i), fetch.Terms{}, func(ctx context.Context, _ seq) (int, error) {
+						calls.Add(1)
+						select {
+						case <-release:
+						case <-ctx.Done():
+							ended.Add(1)
+							<-never // slow to notice
+						}
+						return 0, nil
+					})
+				})
+			}
+			synctest.Wait()
+			leave()
+			wg.Wait()
+			synctest.Wait()
+			if calls.Load() != callers || ended.Load() != callers-most {
+				t.Errorf("round %d: of %d fills %d were ended, want all but %d", round, calls.Load(), ended.Load(), most)
+			}
+			joined := 0
+			for i := range callers {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				if v, _, _ := c.Do(ctx, strconv.Itoa(i), fetch.Terms{}, func(context.Context, seq) (int, error) { return 7, nil }); v != 7 {
+					joined++
+				}
+				cancel()
+			}
+			if joined != most {
+				t.Errorf("round %d: %d of the next callers joined what was there before them, want %d", round, joined, most)
+			}
+			close(release)
+			close(never)
+			synctest.Wait()
+		}
+	})
+}
+
+// A fill that waits for its turn does not begin when all have left by then, and its
+// time runs from its turn on.
+func TestCollapseWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := fetch.NewCollapse[int](time.Second)
+		defer c.Close()
+		turns := fetch.NewTurns(1, time.Minute)
+		terms := fetch.Terms{Turn: func(ctx context.Context) (func(bool), error) { return turns.Take(ctx, "q") }}
+		done, err := turns.Take(t.Context(), "q")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _, _ = c.Do(ctx, "left", terms, func(context.Context, seq) (int, error) { t.Error("begun for nobody"); return 0, nil })
+		})
+		synctest.Wait()
+		wg.Go(func() {
+			v, led, err := c.Do(t.Context(), "stays", terms, func(ctx context.Context, _ seq) (int, error) { return 5, ctx.Err() })
+			if v != 5 || !led || err != nil {
+				t.Errorf("who stayed got %d, %v, %v", v, led, err)
+			}
+		})
+		synctest.Wait()
+		leave()
+		time.Sleep(10 * time.Second)
+		done(true)
+		wg.Wait()
+		// A fill that fails or panics gives its turn back, too.
+		_, _, _ = c.Do(t.Context(), "fails", terms, func(context.Context, seq) (int, error) { panic("boom") })
+		if v, _, err := c.Do(t.Context(), "next", terms, func(context.Context, seq) (int, error) { return 6, nil }); v != 6 || err != nil {
+			t.Errorf("after a panic: %d, %v", v, err)
+		}
 	})
 }
 

@@ -10,8 +10,10 @@ import (
 
 // Timeouts bound the steps of an attempt.
 type Timeouts struct {
-	Dial   time.Duration // connecting, and again for the TLS handshake
-	Header time.Duration // from the request to the header of its answer
+	Dial time.Duration // connecting, and again for the TLS handshake
+	// Header is how long a request waits for the header of its answer: from when it
+	// was made, or from when the node was last heard answering another.
+	Header time.Duration
 	Idle   time.Duration // between two reads of a body
 	// Late is how long a node may take for a whole answer, where nothing tells how
 	// long it should, before the next is asked besides.
@@ -43,7 +45,7 @@ func (t Timeouts) orDefault() Timeouts {
 type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // newTransport returns a transport for hops between nodes: many connections
-// kept to few hosts, direct, bytes as they are.
+// kept to few hosts, direct, bytes as they are. Headers are waited for by await.
 func newTransport(t Timeouts, dial DialFunc, trust *tls.Config) *http.Transport {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: t.Dial, KeepAlive: 15 * time.Second}).DialContext
@@ -52,7 +54,6 @@ func newTransport(t Timeouts, dial DialFunc, trust *tls.Config) *http.Transport 
 		DialContext:            dial,
 		TLSClientConfig:        trust,
 		TLSHandshakeTimeout:    t.Dial,
-		ResponseHeaderTimeout:  t.Header,
 		MaxIdleConns:           512,
 		MaxIdleConnsPerHost:    128,
 		IdleConnTimeout:        time.Minute,

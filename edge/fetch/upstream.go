@@ -54,6 +54,7 @@ type Upstream struct {
 
 	budget    *budget
 	latencies *latencies
+	hearing   *hearing
 	counts    struct{ retries, refused, hedges, hedgesWon atomic.Int64 }
 }
 
@@ -91,6 +92,7 @@ func NewUpstream(o Options) *Upstream {
 
 		budget:    newBudget(o.Now()),
 		latencies: newLatencies(),
+		hearing:   newHearing(),
 		client: &http.Client{
 			Transport:     newTransport(t, o.Dial, o.TLS),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -208,9 +210,9 @@ func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*
 		return nil, err
 	}
 	sent := u.now()
-	resp, err := u.client.Do(req)
+	resp, err := u.await(node, r, req, cancel)
 	if err != nil {
-		return nil, fmt.Errorf("upstream %s: %w", node.ID, err)
+		return nil, fmt.Errorf("upstream %s: %w", node.ID, causeOr(ctx, err))
 	}
 	defer resp.Body.Close()
 	out := &Response{Status: resp.StatusCode, Header: resp.Header, Size: -1, Node: node, Sent: sent, Received: u.now()}
@@ -223,17 +225,40 @@ func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*
 		out.Size = resp.ContentLength
 		return out, nil
 	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusPartialContent:
-		err = u.readBody(ctx, cancel, out, r, resp)
+		err = u.readBody(ctx, cancel, u.hearing.of(node.ID), out, r, resp)
 	default:
 		out.Code, out.Message = errorOf(resp.Body)
 	}
 	if err != nil {
-		if c := context.Cause(ctx); errors.Is(c, errIdle) {
-			err = c
-		}
-		return nil, fmt.Errorf("upstream %s: %w", node.ID, err)
+		return nil, fmt.Errorf("upstream %s: %w", node.ID, causeOr(ctx, err))
 	}
 	return out, nil
+}
+
+// await sends a request and waits for the header of its answer. Who has something
+// stale to serve instead, or another to ask, does not wait for a node that is busy
+// with others.
+func (u *Upstream) await(node balance.Node, r Request, req *http.Request, cancel context.CancelCauseFunc) (*http.Response, error) {
+	from := u.hearing.of(node.ID)
+	patient := from
+	if r.IfNoneMatch != "" || r.Peer {
+		patient = nil
+	}
+	silence := await(u.timeouts.Header, patient, cancel)
+	defer silence.broken()
+	resp, err := u.client.Do(req)
+	if err == nil && resp.StatusCode < 500 {
+		from.note()
+	}
+	return resp, err
+}
+
+// causeOr is why an attempt ended of itself, or err.
+func causeOr(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); errors.Is(c, errIdle) || errors.Is(c, errSilent) {
+		return c
+	}
+	return err
 }
 
 // request carries only what is set here: nothing that a client sent, but for a
@@ -290,7 +315,7 @@ func (u *Upstream) request(ctx context.Context, node balance.Node, r Request) (*
 }
 
 // readBody reads the range that was asked for, all of it or nothing.
-func (u *Upstream) readBody(ctx context.Context, cancel context.CancelCauseFunc, out *Response, r Request, resp *http.Response) error {
+func (u *Upstream) readBody(ctx context.Context, cancel context.CancelCauseFunc, from *heard, out *Response, r Request, resp *http.Response) error {
 	if resp.Header.Get("Transfer-Encoding") != "" || resp.ContentLength < 0 {
 		return fmt.Errorf("%w: no Content-Length", ErrBadAnswer)
 	}
@@ -328,6 +353,7 @@ func (u *Upstream) readBody(ctx context.Context, cancel context.CancelCauseFunc,
 	for read := 0; read < len(body); {
 		k, err := resp.Body.Read(body[read:])
 		idle.Reset(u.timeouts.Idle)
+		from.note()
 		if read += k; read == len(body) {
 			break
 		}
@@ -355,5 +381,5 @@ func noEOF(err error) error {
 // IsTimeout reports whether err is about time rather than refusal: 504, not 502.
 func IsTimeout(err error) bool {
 	var n net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errIdle) || errors.As(err, &n) && n.Timeout()
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errIdle) || errors.Is(err, errSilent) || errors.Is(err, errStuck) || errors.As(err, &n) && n.Timeout()
 }
