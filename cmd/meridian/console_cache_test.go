@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,6 +29,7 @@ type shown struct {
 	// Groups are requests at edges and shares by tier.
 	Groups map[string]map[string]shownFigure `json:"groups"`
 	Nodes  map[string]map[string]shownFigure `json:"nodes"`
+	Ahead  map[string]map[string]shownFigure `json:"ahead"` // of edges, by region and "all"
 	Drawn  bool                              `json:"drawn"` // whether there is a chart
 }
 
@@ -46,6 +49,7 @@ const readCachePage = `(() => {
 		groups: all("[data-group]", (e) => e.dataset.group, (e) => ({
 			...figures(e, "data[data-figure]", (d) => d.dataset.figure), ...figures(e, "data[data-share]", (d) => d.dataset.share)})),
 		nodes: all("[data-node]", (e) => e.dataset.node, (e) => figures(e, "data[data-figure]", (d) => d.dataset.figure)),
+		ahead: all("[data-ahead]", (e) => e.dataset.ahead, (e) => figures(e, "data[data-figure]", (d) => d.dataset.figure)),
 		drawn: document.querySelector(".chart canvas")?.width > 0,
 	};
 })()`
@@ -115,7 +119,8 @@ func TestCachePageEqualsTheReport(t *testing.T) {
 		at, err := time.Parse(time.RFC3339Nano, page.At)
 		return err == nil && time.Since(at) < time.Minute && page.Drawn && len(page.Nodes) == 9 &&
 			reflect.DeepEqual(before.Tiers, want.Tiers) && page.Tiers["origin"]["requests"].Value == fmt.Sprint(want.Tiers[2].Requests) &&
-			page.Tiers["edge"]["requests"].Value == fmt.Sprint(want.Tiers[0].Requests)
+			page.Tiers["edge"]["requests"].Value == fmt.Sprint(want.Tiers[0].Requests) &&
+			cmp.Or(page.Ahead["all"]["fetched"].Value, "0") == fmt.Sprint(want.Tiers[0].Prefetch.Fetched)
 	})
 	page.compare(t, want)
 }
@@ -168,6 +173,14 @@ func (p shown) compare(t *testing.T, r metadata.Report) {
 			same("bytes of "+row.Region, p.Groups[row.Region]["bytes"], float64(row.Bytes))
 		}
 		same("share of "+row.Tier+" in "+row.Region, p.Groups[row.Region][row.Tier], row.Share)
+	}
+	for _, row := range slices.Concat(r.Tiers, r.Regions) {
+		if row.Tier == metadata.TierEdge && row.Prefetch != (metadata.Prefetch{}) {
+			f, region := p.Ahead[cmp.Or(row.Region, "all")], cmp.Or(row.Region, "all regions")
+			same("fetched ahead in "+region, f["fetched"], float64(row.Prefetch.Fetched))
+			same("of that won in "+region, f["won"], float64(row.Prefetch.Won))
+			same("of that wasted in "+region, f["wasted"], float64(row.Prefetch.Wasted))
+		}
 	}
 	for _, row := range r.Nodes {
 		if row.Requests > 0 {

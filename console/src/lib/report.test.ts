@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { groups, millis, seconds, shareTexts, type ReportRow } from './report';
+import { fetchedAhead, groups, millis, seconds, shareTexts, type Prefetch, type Report, type ReportRow } from './report';
 
 test('shares that are shown add up to 100 %', () => {
   for (const shares of [
@@ -25,6 +25,21 @@ test('durations as Go writes them', () => {
 
 test('latencies have three digits or fewer', () => {
   expect([0, 0.214, 9.96, 14.04, 340.4, 1234, 12_000].map(millis)).toEqual(['0.00 ms', '0.21 ms', '10.0 ms', '14.0 ms', '340 ms', '1.2 s', '12 s']);
+});
+
+test('only those that fetched something ahead are told', () => {
+  const ahead = (fetched: number, won: number) => ({ fetched, fetched_bytes: 0, won, won_bytes: 0, wasted: 0, wasted_bytes: 0 }) as Prefetch;
+  const report = {
+    tiers: [{ tier: 'edge', prefetch: ahead(3, 1) }, { tier: 'regional' }],
+    regions: [
+      { tier: 'edge', region: 'asia', prefetch: ahead(0, 0) },
+      { tier: 'edge', region: 'europe', prefetch: ahead(0, 1) },
+    ],
+  } as Report;
+  expect(fetchedAhead(report).map((r) => [r.tier, r.region, r.prefetch.won])).toEqual([
+    ['edge', undefined, 1],
+    ['edge', 'europe', 1],
+  ]);
 });
 
 test('rows of a group come together', () => {

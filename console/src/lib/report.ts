@@ -17,6 +17,17 @@ export interface Figures {
   byte_hit_ratio: number;
   share: number;
   latency_ms: { p50: number; p99: number };
+  prefetch?: Prefetch;
+}
+
+/** What was fetched before anybody asked for it, and what became of that. */
+export interface Prefetch {
+  fetched: number;
+  fetched_bytes: number;
+  won: number;
+  won_bytes: number;
+  wasted: number;
+  wasted_bytes: number;
 }
 
 export interface ReportRow extends Figures {
@@ -112,6 +123,13 @@ export function millis(ms: number): string {
   if (ms >= 1000) return `${(ms / 1000).toFixed(ms >= 9950 ? 0 : 1)} s`;
   return `${ms.toFixed(ms >= 99.5 ? 0 : ms >= 9.95 ? 1 : 2)} ms`;
 }
+
+/** fetchedAhead are the rows of tiers and regions that fetched something ahead, or lost it. */
+export const fetchedAhead = (r: Report) =>
+  [...r.tiers, ...r.regions].flatMap((row) => {
+    const p = row.prefetch;
+    return p && p.fetched + p.won + p.wasted > 0 ? [{ tier: row.tier, region: row.region, prefetch: p }] : [];
+  });
 
 export interface Group {
   name: string;

@@ -1,5 +1,6 @@
 import { Gauge } from 'lucide-react';
 import { useEffect, useState } from 'react';
+import { FetchedAhead } from '../cache/FetchedAhead';
 import { Groups } from '../cache/Groups';
 import { NodeTable } from '../cache/NodeTable';
 import { OverTime } from '../cache/OverTime';
@@ -46,6 +47,7 @@ export default function Cache() {
           )}
           <OverTime window={window} />
           <Groups report={data} />
+          <FetchedAhead report={data} />
         </>
       )}
       {nodes.data && <NodeTable nodes={nodes.data} report={data} />}
