@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -36,6 +37,7 @@ type polledListener struct {
 
 	loop    *Loop
 	fd      int // of the listening socket, for the pollers
+	most    int // descriptors from which on connections make way for new ones
 	pollers []*poller
 	running sync.WaitGroup // connections that wait for the rest of an answer
 
@@ -52,7 +54,7 @@ var (
 )
 
 func newPolledListener(loop *Loop, inner *net.TCPListener) (_ *polledListener, err error) {
-	l := &polledListener{Listener: inner, loop: loop, fd: -1}
+	l := &polledListener{Listener: inner, loop: loop, fd: -1, most: mostDescriptors()}
 	l.come = sync.NewCond(&l.mu)
 	l.refuse = sync.OnceValue(func() error {
 		for _, p := range l.pollers {
@@ -94,6 +96,16 @@ func newPolledListener(loop *Loop, inner *net.TCPListener) (_ *polledListener, e
 		go p.run()
 	}
 	return l, nil
+}
+
+// mostDescriptors is how many the process may have, but for some that are left for
+// all that it does beside waiting: connections of net/http, files, other servers.
+func mostDescriptors() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur > math.MaxInt32 {
+		return math.MaxInt32
+	}
+	return int(limit.Cur - min(limit.Cur/4, 4096)) //nolint:gosec // it is small
 }
 
 // duplicate returns another descriptor of a socket.

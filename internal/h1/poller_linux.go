@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +26,9 @@ const (
 	maxEvents = 128
 	// acceptsAtOnce is how many connections are taken before others have a turn.
 	acceptsAtOnce = 32
+	// shedPart and shedLeast are how many connections end at once where there are
+	// too many: of those that wait one in so many, but so many if there are.
+	shedPart, shedLeast = 16, 8
 )
 
 // poller serves the connections that wait for requests the loop knows the answers
@@ -330,6 +334,10 @@ func (p *poller) accept() {
 		switch {
 		case err == nil:
 			p.from.place(p, &polled{fd: fd, remote: addressOf(from), due: p.now.Add(p.loop.opts.HeaderTimeout)})
+			if fd >= p.from.most && !p.shed() {
+				p.unlisten()
+				return
+			}
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 		case errors.Is(err, unix.EAGAIN):
 			return
@@ -339,6 +347,23 @@ func (p *poller) accept() {
 			return
 		}
 	}
+}
+
+// shed ends some of the connections that wait for a request, those first whose
+// time would be over first, and reports whether there were any.
+func (p *poller) shed() bool {
+	var idle []*polled
+	fresh := p.now.Add(p.loop.opts.HeaderTimeout - time.Second) // it will ask in a moment
+	for _, c := range p.conns {
+		if c != nil && c.out == nil && !c.lingering && !c.queued && len(c.rest) == 0 && (c.asked || c.due.Before(fresh)) {
+			idle = append(idle, c)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *polled) int { return a.due.Compare(b.due) })
+	for _, c := range idle[:min(len(idle), max(len(idle)/shedPart, shedLeast))] {
+		p.close(c)
+	}
+	return len(idle) > 0
 }
 
 func (p *poller) unlisten() {
