@@ -45,6 +45,15 @@ func (o *diskOptions) memory() int64 {
 	return 32<<20 + int64(o.size)/1024
 }
 
+// checkMemory refuses a memory cache that would hold nothing to speak of.
+func checkMemory(option string, n size) error {
+	c := memory.Split(int64(n))
+	if err := c.Validate(); err != nil {
+		return usagef("%s is %d bytes, which is too little for a cache: write it as 256MiB", option, int64(n))
+	}
+	return nil
+}
+
 // newCache makes the cache of a node: memory, and under it a disk where one is
 // given.
 func newCache(c edgeConfig, log *slog.Logger) (cache.Tier, []edge.Medium, error) {

@@ -68,3 +68,17 @@ func TestDiskCacheIsRefusedBeforeAnythingStarts(t *testing.T) {
 		t.Errorf("no disk cache: %v, takes %d bytes", err, none.memory())
 	}
 }
+
+func TestAMemoryCacheOfNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"edge --region europe --metadata http://127.0.0.1:1 --cluster-secret 0123456789abcdef --cache-memory 100": "--cache-memory is 100 bytes",
+		"dev --edge-memory 0":        "--edge-memory is 0 bytes",
+		"dev --regional-memory 1KiB": "--regional-memory is 1024 bytes",
+	} {
+		var errs strings.Builder
+		if code := run(t.Context(), strings.Fields(args), process{stdout: io.Discard, stderr: &errs, env: noEnv}); code == 0 || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: %d %q", args, code, errs.String())
+		}
+	}
+}

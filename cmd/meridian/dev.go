@@ -98,7 +98,8 @@ func devCommand(s *settings, p process) func(context.Context, []string) error {
 	o.hooks.local = true
 	o.hooks.declare(s)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check(), o.hooks.check(), o.prefetch.check()); err != nil {
+		if err := errors.Join(noArguments(args), o.root.check(), o.rules.check(), o.hooks.check(), o.prefetch.check(),
+			checkMemory("--edge-memory", o.edgeMemory), checkMemory("--regional-memory", o.regionalMemory)); err != nil {
 			return err
 		}
 		if o.portBase < 1 || o.portBase > 65535-23 {

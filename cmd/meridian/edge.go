@@ -54,7 +54,7 @@ func edgeCommand(s *settings, p process) func(context.Context, []string) error {
 	secure.declareHTTP3(s)
 	log.declare(s, true)
 	return func(ctx context.Context, args []string) error {
-		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check(), ahead.check(), secure.check()); err != nil {
+		if err := errors.Join(noArguments(args), cluster.check(), onDisk.check(), ahead.check(), secure.check(), checkMemory("--cache-memory", memory)); err != nil {
 			return err
 		}
 		switch {
