@@ -99,7 +99,9 @@ func New(l net.Listener, o Options) *Server {
 			TLSConfig:         o.TLS,
 		},
 	}
-	if o.Hot != nil {
+	if o.Hot == nil {
+		s.http.ConnContext = withHeld
+	} else {
 		hot := h1.Options{
 			Handler: o.Hot, HeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, SlowClient: cmp.Or(o.SlowClient, 30*time.Second),
 			Failed: func(why any) {
@@ -133,7 +135,7 @@ func (s *Server) serving() (all []func() error) {
 			if s.hot != nil {
 				return s.http.Serve(s.hot.Listen(plain))
 			}
-			return s.http.Serve(plain)
+			return s.http.Serve(holdable{plain})
 		})
 	}
 	if secure != nil {

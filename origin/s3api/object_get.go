@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"meridian/internal/hop"
+	"meridian/internal/httpserve"
 	"meridian/metadata"
 	"meridian/metadata/access"
 )
@@ -193,6 +194,9 @@ func (c *call) writeSpan(v *metadata.Version, s *span) {
 	}
 }
 
+// heldBody is the greatest body that leaves together with its header.
+const heldBody = 32 << 10
+
 // sendBody streams the bytes. Once the status is out, all that can be said of a
 // failure is to cut the connection: a clean end would pass for the whole body.
 func (c *call) sendBody(v *metadata.Version, s span) error {
@@ -205,6 +209,9 @@ func (c *call) sendBody(v *metadata.Version, s span) error {
 	c.w.Header().Set(hop.Region, region)
 	if c.forCache() && s.n <= hop.SumLimit {
 		return c.sendSummed(body, s)
+	}
+	if s.n <= heldBody {
+		c.w.held = httpserve.Hold(c.r.Context())
 	}
 	c.w.WriteHeader(s.status)
 	n, err := io.Copy(c.w, body)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"meridian/internal/httpserve"
 )
 
 // sendChunk is how much may be sent between two looks at the clock. It is what
@@ -25,6 +27,8 @@ type response struct {
 	stall   time.Duration // see Options.Stall
 	ctl     *http.ResponseController
 	metrics *metrics
+
+	held *httpserve.Held // nil, or what holds the answer back
 
 	start  time.Time
 	first  time.Duration // to the status line
@@ -108,9 +112,13 @@ func (w *response) finish() {
 	if w.bytes > 0 {
 		w.allow()
 		_ = w.ctl.Flush() // an error is the client's, and comes up again
+		w.release()
 	}
 	_ = w.ctl.SetWriteDeadline(time.Time{})
 }
+
+// release sends what is held back.
+func (w *response) release() { _ = w.held.Release() } // likewise
 
 // sendXML sends a whole document as the answer of a success.
 func (w *response) sendXML(d *document) error {
