@@ -182,11 +182,9 @@ func (a *Auth) checkDate(r *http.Request, now time.Time) error {
 	if date == "" {
 		date = r.Header.Get("Date")
 	}
-	t, err := time.Parse(timeFormat, date)
+	t, err := parseDate(date)
 	if err != nil {
-		if t, err = http.ParseTime(date); err != nil {
-			return refuse(ErrMissingDate, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
-		}
+		return refuse(ErrMissingDate, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
 	}
 	a.Time = t.UTC()
 	if skew := now.Sub(t); skew > MaxSkew || skew < -MaxSkew {
@@ -195,6 +193,18 @@ func (a *Auth) checkDate(r *http.Request, now time.Time) error {
 			with("MaxAllowedSkewMilliseconds", strconv.FormatInt(MaxSkew.Milliseconds(), 10))
 	}
 	return a.checkDay(date)
+}
+
+// parseDate reads a date as AWS writes it, as HTTP does, or with an offset in
+// place of GMT, as boto3 does where a Date is set.
+func parseDate(s string) (time.Time, error) {
+	if t, err := time.Parse(timeFormat, s); err == nil {
+		return t, nil
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return t, nil
+	}
+	return time.Parse(time.RFC1123Z, s)
 }
 
 func (a *Auth) place() place {

@@ -163,6 +163,25 @@ func TestKeyFuncErrorPassesThrough(t *testing.T) {
 	}
 }
 
+// A Date may stand in for X-Amz-Date.
+func TestDateHeader(t *testing.T) {
+	t.Parallel()
+	for date, want := range map[string]error{
+		"Fri, 24 May 2013 00:00:00 GMT": nil, "Fri, 24 May 2013 00:00:00 -0000": nil, "20130524T000000Z": nil,
+		"Fri, 24 May 2013 00:00:01 GMT": ErrSignatureMismatch, "Fri, 24 May 2013 01:00:00 GMT": ErrSkewed, "Fri, 24 May": ErrMissingDate, "": ErrMissingDate,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "http://s3.test:9001/bucket/k", nil)
+		r.Header.Set("X-Amz-Content-Sha256", UnsignedPayload)
+		signed, scope := signedHeaders(r), signer().scope(docTime())
+		r.Header.Set("Date", date)
+		r.Header.Set("Authorization", algorithm+" Credential="+docKey+"/"+string(scope.appendTo(nil))+", SignedHeaders="+signed+
+			", Signature="+signer().signature(r, rawQuery(r), scope, signed, UnsignedPayload, docTime()))
+		if _, err := verifier().Verify(r); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", date, err, want)
+		}
+	}
+}
+
 func TestPresignedLife(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
