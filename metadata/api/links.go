@@ -51,11 +51,16 @@ func (c *call) createLink() error {
 	if err := c.mayRead(in.Bucket); err != nil {
 		return err
 	}
-	v, err := c.store.Lookup(c.ctx(), metadata.Ref{Bucket: in.Bucket, Key: in.Key, VersionID: in.VersionID})
+	bucket, err := c.store.Bucket(c.ctx(), in.Bucket)
 	if err != nil {
 		return err
 	}
-	bucket, err := c.store.Bucket(c.ctx(), in.Bucket)
+	var v metadata.Version // what a pull zone has of that key its origin knows
+	if bucket.Pull.IsZero() {
+		v, err = c.store.Lookup(c.ctx(), metadata.Ref{Bucket: in.Bucket, Key: in.Key, VersionID: in.VersionID})
+	} else {
+		err = in.checkZone()
+	}
 	if err != nil {
 		return err
 	}
@@ -86,6 +91,17 @@ func (c *call) createLink() error {
 		})
 	}
 	return c.json(http.StatusOK, answer)
+}
+
+// checkZone refuses what no link into a pull zone can ask for.
+func (in *newLink) checkZone() error {
+	switch {
+	case in.VersionID != "":
+		return badField("version_id", "is for objects: what a pull zone answers has no versions")
+	case in.Download:
+		return badField("download", "is for objects: what a pull zone answers has the header that its origin gives it")
+	}
+	return nil
 }
 
 func (in *newLink) check() (time.Duration, error) {

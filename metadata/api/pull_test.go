@@ -2,8 +2,11 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"testing"
+	"time"
 
+	"meridian/internal/signedurl"
 	"meridian/metadata"
 )
 
@@ -32,4 +35,22 @@ func TestPullZones(t *testing.T) {
 	if got := as[metadata.Bucket](t, w.do(http.StatusOK, metadata.RoleAdmin, http.MethodPatch, "/v1/buckets/site", `{"pull":null}`)); !got.Pull.IsZero() {
 		t.Errorf("after null %+v", got.Pull)
 	}
+}
+
+// What a private pull zone answers can be linked to, though the catalogue has no
+// such object.
+func TestLinksIntoPrivatePullZones(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.nodes(someNode("edge-europe", metadata.TierEdge, "europe"))
+	w.do(http.StatusCreated, metadata.RoleAdmin, http.MethodPost, "/v1/buckets",
+		`{"name":"site","visibility":"private","pull":{"origins":["http://www.example.com"]}}`)
+	l := as[links](t, w.do(http.StatusOK, metadata.RoleReadOnly, http.MethodPost, "/v1/links", `{"bucket":"site","key":"a b/c"}`))
+	u, err := url.Parse(l.Sources[0].URL)
+	if err != nil || l.Expires == nil || u.Path != "/site/a b/c" || signedurl.New(clusterSecret).Verify(u.Path, u.Query(), time.Now()) != nil {
+		t.Errorf("link %+v, %v", l, err)
+	}
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodPost, "/v1/links", `{"bucket":"site","key":"a","download":true}`), "download")
+	w.refused(w.do(http.StatusBadRequest, metadata.RoleReadOnly, http.MethodPost, "/v1/links",
+		`{"bucket":"site","key":"a","version_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV"}`), "version_id")
 }
