@@ -78,6 +78,10 @@ func originCommand(s *settings, p process) func(context.Context, []string) error
 		if *copies < 1 || *copies > 1000 {
 			return usagef("--copies must be between 1 and 1000")
 		}
+		domains, err := cleanDomains(domains)
+		if err != nil {
+			return err
+		}
 		keys, err := encrypt.open()
 		if err != nil {
 			return err
