@@ -135,6 +135,34 @@ func TestPolicyConditionsAtEdges(t *testing.T) {
 	}
 }
 
+// A request is what it is at an edge, too: in a region, and with a payload that is
+// signed or not.
+func TestSignatureAndRegionAtEdges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, metadata.Private)
+	e := w.edge(w.origin.url)
+	w.origin.put("media/k", []byte("k"))
+	denied := strings.Replace(letAllRead, "Allow", "Deny", 1)
+	presigned := func(r *http.Request) {
+		sigv4.Signer{AccessKey: otherKey, Secret: otherSecret}.Presign(r, time.Hour, time.Now())
+	}
+	whole := func(r *http.Request) {
+		sigv4.Signer{AccessKey: otherKey, Secret: otherSecret}.Sign(r, sigv4.EmptyPayload, time.Now())
+	}
+	for condition, want := range map[string][2]int{ // presigned, signed in the header
+		`{"StringEquals":{"s3:x-amz-content-sha256":"UNSIGNED-PAYLOAD"}}`: {403, 200},
+		`{"StringEquals":{"aws:RequestedRegion":"europe"}}`:               {403, 403},
+		`{"StringNotEquals":{"aws:RequestedRegion":"europe"}}`:            {200, 200},
+	} {
+		w.applied(w.control.putBucket(withPolicy(t, metadata.Private, letAllRead, denied+`,"Condition":`+condition)), e)
+		for i, change := range []func(*http.Request){presigned, whole} {
+			if a := e.request(http.MethodGet, "/media/k", change); a.status != want[i] {
+				t.Errorf("%s, %d: %d, want %d", condition, i, a.status, want[i])
+			}
+		}
+	}
+}
+
 // Objects have ACLs of their own, which come with their heads, through all tiers,
 // and go with them.
 func TestObjectACLs(t *testing.T) {

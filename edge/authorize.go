@@ -47,7 +47,7 @@ func (n *Node) identify(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	if auth.AccessKey != hop.NodeAccessKey {
-		c := caller{signed: true, link: auth.Presigned, proof: access.Proof{Presigned: auth.Presigned, Signed: auth.Time}}
+		c := caller{signed: true, link: auth.Presigned, proof: access.Proof{Presigned: auth.Presigned, Signed: auth.Time, Payload: auth.PayloadHash}}
 		if v := n.view.Load(); auth.SecurityToken != "" {
 			c.Caller = temporary
 		} else if v != nil {
@@ -86,7 +86,9 @@ func (n *Node) authorize(c *caller, o purge.Object, r *http.Request) (pending *a
 		return nil, errDenied()
 	}
 	request := &access.Request{Action: "s3:GetObject", Key: o.Key, Conditions: func() iam.Context {
-		return access.Conditions(r, &c.Caller, c.proof, n.now())
+		k := access.Conditions(r, &c.Caller, c.proof, n.now())
+		k.Set("aws:RequestedRegion", n.cfg.Region)
+		return k
 	}}
 	if q.Has("versionId") {
 		request.Action = "s3:GetObjectVersion"

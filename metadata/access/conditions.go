@@ -17,6 +17,7 @@ type Proof struct {
 	Version2  bool // by Signature Version 2, whose age is not known
 	Presigned bool // by the query
 	Signed    time.Time
+	Payload   string // what was signed of the body: its SHA-256, or how it is framed
 }
 
 // Conditions are the condition keys that any request has: of its caller, of where
@@ -51,6 +52,9 @@ func Conditions(r *http.Request, c *Caller, p Proof, now time.Time) iam.Context 
 	k.Set("aws:username", c.User)
 	k.Set("aws:PrincipalArn", iam.UserARN(c.User))
 	k.Set("aws:PrincipalAccount", iam.Account)
+	if p.Payload != "" { // also where no header says it
+		k.Set("s3:x-amz-content-sha256", p.Payload)
+	}
 	version := "AWS4-HMAC-SHA256"
 	if p.Version2 {
 		version = "AWS"

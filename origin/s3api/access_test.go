@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -800,5 +801,33 @@ func TestAnonymousDeleteOfMany(t *testing.T) {
 	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("", "s3:DeleteObject", "bkt/k")))
 	if r := w.can(user{}, "POST", "/bkt?delete", body, sum); !strings.Contains(string(r.body), "<Deleted><Key>k</Key>") {
 		t.Errorf("with a policy: %s", r.body)
+	}
+}
+
+// A policy that wants bodies to be signed denies presigned URLs, which say nothing
+// of them.
+func TestPolicyOnUnsignedPayloads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:PutObject", "bkt/*"),
+		deny("", "s3:*", "bkt/*")+`,"Condition":{"StringEquals":{"s3:x-amz-content-sha256":"UNSIGNED-PAYLOAD"}}`))
+	put := func(sign func(*http.Request, sigv4.Signer)) int {
+		r := w.request("PUT", "/bkt/k", []byte("x"))
+		sign(r, sigv4.Signer{AccessKey: bob.key, Secret: bob.secret, Region: region})
+		return w.send(r).status
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("x")))
+	for name, c := range map[string]struct {
+		sign func(*http.Request, sigv4.Signer)
+		want int
+	}{
+		"presigned": {func(r *http.Request, s sigv4.Signer) { s.Presign(r, time.Hour, time.Now()) }, 403},
+		"unsigned":  {func(r *http.Request, s sigv4.Signer) { s.Sign(r, sigv4.UnsignedPayload, time.Now()) }, 403},
+		"signed":    {func(r *http.Request, s sigv4.Signer) { s.Sign(r, sum, time.Now()) }, 200},
+	} {
+		if got := put(c.sign); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // headerKeys are the headers whose values are condition keys of their names.
 var headerKeys = []string{
-	"x-amz-acl", "x-amz-content-sha256", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp",
+	"x-amz-acl", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp",
 	"x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-object-ownership",
 	"x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
 	"x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location",
@@ -35,7 +35,7 @@ func (c *call) conditions() iam.Context {
 	now := c.opts.Now()
 	proof := access.Proof{Form: c.auth == nil, Version2: c.version2}
 	if c.auth != nil {
-		proof.Presigned, proof.Signed = c.auth.Presigned, c.auth.Time
+		proof.Presigned, proof.Signed, proof.Payload = c.auth.Presigned, c.auth.Time, c.auth.PayloadHash
 	}
 	k := access.Conditions(c.r, &c.who.Caller, proof, now)
 	k.Set("aws:RequestedRegion", c.opts.Region)
@@ -43,6 +43,9 @@ func (c *call) conditions() iam.Context {
 		if c.query.Has(name) && c.key == "" {
 			k.Set("s3:"+name, c.query.Get(name))
 		}
+	}
+	if c.auth == nil {
+		setIfThere(k, "s3:x-amz-content-sha256", c.header("X-Amz-Content-Sha256"))
 	}
 	for _, name := range headerKeys {
 		setIfThere(k, "s3:"+name, c.header(name))
