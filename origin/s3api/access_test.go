@@ -831,3 +831,42 @@ func TestPolicyOnUnsignedPayloads(t *testing.T) {
 		}
 	}
 }
+
+// By this policy AWS has every object written once only: uploads by parts are told
+// apart by whether the request makes an object.
+func TestPolicyThatEnforcesConditionalWrites(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/photos", nil)
+	w.can(alice, "PUT", "/photos?policy", policyOf(allow("bob", "s3:PutObject", "photos/*"),
+		deny("", "s3:PutObject", "photos/*")+`,"Condition":{"Null":{"s3:if-none-match":"true"},"Bool":{"s3:ObjectCreationOperation":"true"}}`))
+	w.cannot(bob, "PUT", "/photos/k", []byte("x"))
+	w.can(bob, "PUT", "/photos/k", []byte("x"), "If-None-Match: *")
+	w.cannot(bob, "PUT", "/photos/copy", nil, "x-amz-copy-source: /photos/k")
+	if r := w.post(signedForm(bob, []string{`["starts-with","$key",""]`}, [2]string{"key", "form"})); r.status != 403 {
+		t.Errorf("a form: %d %s", r.status, r.body)
+	}
+	begun := w.can(bob, "POST", "/photos/up?uploads", nil)
+	_, id, _ := strings.Cut(string(begun.body), "<UploadId>")
+	id, _, _ = strings.Cut(id, "<")
+	part := w.can(bob, "PUT", "/photos/up?partNumber=1&uploadId="+id, []byte("hello"))
+	list := []byte(`<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("ETag") + `</ETag></Part></CompleteMultipartUpload>`)
+	w.cannot(bob, "POST", "/photos/up?uploadId="+id, list)
+	w.can(bob, "POST", "/photos/up?uploadId="+id, list, "If-None-Match: *")
+}
+
+func TestPolicyOnOwnershipControls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.can(alice, "PUT", "/bkt", nil)
+	w.can(alice, "PUT", "/bkt?policy", policyOf(allow("bob", "s3:PutBucketOwnershipControls", "bkt"),
+		deny("bob", "s3:PutBucketOwnershipControls", "bkt")+`,"Condition":{"StringEquals":{"s3:x-amz-object-ownership":"ObjectWriter"}}`))
+	controls := func(ownership string) []byte {
+		return []byte("<OwnershipControls><Rule><ObjectOwnership>" + ownership + "</ObjectOwnership></Rule></OwnershipControls>")
+	}
+	w.cannot(bob, "PUT", "/bkt?ownershipControls", controls("ObjectWriter"))
+	w.can(bob, "PUT", "/bkt?ownershipControls", controls("BucketOwnerEnforced"))
+	w.refused(bob, 400, "MalformedXML", "PUT", "/bkt?ownershipControls", controls("Nobody"))
+	w.refused(alice, 404, "NoSuchBucket", "PUT", "/none?ownershipControls", controls("Nobody"))
+	w.says(w.do(user{}, "PUT", "/bkt?ownershipControls", controls("ObjectWriter")), "s3:PutBucketOwnershipControls does not support Anonymous requests!")
+}

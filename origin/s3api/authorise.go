@@ -29,9 +29,6 @@ func (c *call) authorise() error {
 		ok = b.Policy != nil || b.BucketACL().Allows("", metadata.PermitWrite, false)
 	case c.op.access == signedForm, c.op.access == perKey, c.op.access == perBody: // later
 	default:
-		if text := c.needsUser(); text != "" && c.who.anonymous() {
-			return refuse(errAccessDenied, "%s", text)
-		}
 		if err := c.permitOperation(); err != nil {
 			return err
 		}
@@ -67,6 +64,9 @@ func (c *call) needsUser() string {
 
 // permitOperation asks the bucket for all that the operation does.
 func (c *call) permitOperation() error {
+	if text := c.needsUser(); text != "" && c.who.anonymous() {
+		return refuse(errAccessDenied, "%s", text)
+	}
 	b, err := c.subject()
 	if err != nil {
 		return err

@@ -26,6 +26,13 @@ var headerKeys = []string{
 type asked struct {
 	tags              map[string]string
 	mode, until, hold string // of its lock
+	ownership         string // of the objects of a bucket
+}
+
+// creations are the operations that take s3:PutObject, and whether they make an
+// object.
+var creations = map[string]string{
+	"PutObject": "true", "PostObject": "true", "CompleteMultipartUpload": "true", "CreateMultipartUpload": "false", "UploadPart": "false",
 }
 
 // conditions are the condition keys of the request.
@@ -64,6 +71,10 @@ func (c *call) conditions() iam.Context {
 		setRequestTags(k, tags)
 	}
 	setRequestTags(k, c.asked.tags)
+	setIfThere(k, "s3:x-amz-object-ownership", c.asked.ownership)
+	if c.op != nil {
+		setIfThere(k, "s3:ObjectCreationOperation", creations[c.op.name])
+	}
 	return k
 }
 

@@ -69,17 +69,24 @@ type ownershipControls struct {
 var ownerships = []string{access.Enforced, access.Preferred, access.Writer}
 
 func (c *call) putOwnershipControls() error {
-	if _, err := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); err != nil {
-		return err
-	}
 	var req ownershipControls
-	if err := c.readXML(smallXML, digestAllowed, "OwnershipControls", &req); err != nil {
+	err := c.readXML(smallXML, digestAllowed, "OwnershipControls", &req)
+	if err == nil && (len(req.Rules) != 1 || !slices.Contains(ownerships, req.Rules[0].ObjectOwnership)) {
+		err = errMalformedXML
+	}
+	if err == nil {
+		c.asked.ownership = req.Rules[0].ObjectOwnership
+	}
+	if denied := c.permitOperation(); denied != nil {
+		return denied
+	}
+	if _, missing := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); missing != nil {
+		return missing
+	}
+	if err != nil {
 		return err
 	}
-	if len(req.Rules) != 1 || !slices.Contains(ownerships, req.Rules[0].ObjectOwnership) {
-		return errMalformedXML
-	}
-	ownership := req.Rules[0].ObjectOwnership
+	ownership := c.asked.ownership
 	document, err := json.Marshal(ownership)
 	if err != nil {
 		return err

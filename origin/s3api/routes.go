@@ -29,7 +29,7 @@ func newRoutes() routes {
 	add(bucket, "PUT", "publicAccessBlock", "PutPublicAccessBlock", write, (*call).putPublicAccessBlock)
 	add(bucket, "DELETE", "publicAccessBlock", "DeletePublicAccessBlock", write, (*call).deletePublicAccessBlock)
 	add(bucket, "GET", "ownershipControls", "GetBucketOwnershipControls", read, (*call).getOwnershipControls)
-	add(bucket, "PUT", "ownershipControls", "PutBucketOwnershipControls", write, (*call).putOwnershipControls)
+	add(bucket, "PUT", "ownershipControls", "PutBucketOwnershipControls", perBody, (*call).putOwnershipControls)
 	add(bucket, "DELETE", "ownershipControls", "DeleteBucketOwnershipControls", write, (*call).deleteOwnershipControls)
 	add(bucket, "GET", "cors", "GetBucketCors", read, (*call).getBucketCORS)
 	add(bucket, "PUT", "cors", "PutBucketCors", write, (*call).putBucketCORS)
