@@ -49,7 +49,7 @@ type Store struct {
 	retention Retention
 	days      counterDays
 	withheld  withholding
-	together  together
+	writes    together[*write]
 	solitary  solitary
 }
 
@@ -90,7 +90,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		retention: c.Retention.withDefaults(),
 	}
 	ctx = context.WithoutCancel(ctx)
-	s.together.send = func(list []*write) { s.sendTogether(ctx, list) }
+	s.writes.send = func(list []*write) error { return s.writeTogether(ctx, list) }
 	return s, nil
 }
 
@@ -98,7 +98,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // fails.
 func (s *Store) Close() error {
 	s.bell.close()
-	s.together.wait()
+	s.writes.wait()
 	s.pool.Close()
 	return nil
 }

@@ -5,40 +5,50 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// sender is a together whose transactions take as long as the test says.
+// sender is a together whose trips take as long as the test says.
 type sender struct {
-	together
+	together[int]
+	took time.Duration
+	err  error // that a trip with others ends with
+
 	mu    sync.Mutex
-	sizes []int // of the transactions that began
+	sizes []int // of the trips that began; 0 is one who goes alone
 }
 
 func newSender(took time.Duration) *sender {
-	s := &sender{}
-	s.send = func(list []*write) {
-		s.mu.Lock()
-		s.sizes = append(s.sizes, len(list))
-		s.mu.Unlock()
-		time.Sleep(took)
-		for _, w := range list {
-			w.err = errAlone // something to tell
-		}
+	s := &sender{took: took}
+	s.send = func(list []int) error {
+		s.trip(len(list))
+		return s.err
 	}
 	return s
 }
 
-// begin lets n writes come at once, and returns when they wait.
+func (s *sender) trip(size int) {
+	s.mu.Lock()
+	s.sizes = append(s.sizes, size)
+	s.mu.Unlock()
+	time.Sleep(s.took)
+}
+
+func (s *sender) ask(ctx context.Context) error {
+	return s.do(ctx, 1, func() error { s.trip(0); return nil })
+}
+
+// begin lets n callers come at once, and returns when they wait.
 func (s *sender) begin(t *testing.T, n int) *sync.WaitGroup {
 	t.Helper()
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			if err := s.do(t.Context(), &write{}); !errors.Is(err, errAlone) {
-				t.Errorf("a write was told %v", err)
+			if err := s.ask(t.Context()); err != nil {
+				t.Errorf("one was told %v", err)
 			}
 		})
 	}
@@ -50,10 +60,10 @@ func (s *sender) want(t *testing.T, sizes ...int) {
 	t.Helper()
 	s.wait()
 	if !slices.Equal(s.sizes, sizes) {
-		t.Errorf("transactions of %v writes, want %v", s.sizes, sizes)
+		t.Errorf("trips for %v, want %v", s.sizes, sizes)
 	}
 	if s.inFlight != 0 || len(s.waiting) != 0 {
-		t.Errorf("%d transactions and %d writes are left", s.inFlight, len(s.waiting))
+		t.Errorf("%d trips and %d who wait are left", s.inFlight, len(s.waiting))
 	}
 }
 
@@ -66,7 +76,7 @@ func TestWhoComesMeanwhileGoesTogether(t *testing.T) {
 		first.Wait()
 		others.Wait()
 		s.begin(t, 1).Wait()
-		s.want(t, 1, togetherMost, 5, 1)
+		s.want(t, 0, togetherMost, 5, 0)
 	})
 }
 
@@ -86,7 +96,7 @@ func TestNobodyWaitsLongForOthers(t *testing.T) {
 		}
 		first.Wait()
 		third.Wait()
-		s.want(t, 1, 3, 2)
+		s.want(t, 0, 3, 2)
 	})
 }
 
@@ -98,7 +108,7 @@ func TestWhoLeavesInTimeIsNotMade(t *testing.T) {
 		first := s.begin(t, 1)
 		var left sync.WaitGroup
 		left.Go(func() {
-			if err := s.do(ctx, &write{}); !errors.Is(err, context.Canceled) {
+			if err := s.ask(ctx); !errors.Is(err, context.Canceled) {
 				t.Errorf("who left was told %v", err)
 			}
 		})
@@ -108,6 +118,43 @@ func TestWhoLeavesInTimeIsNotMade(t *testing.T) {
 		left.Wait()
 		first.Wait()
 		other.Wait()
-		s.want(t, 1, 1)
+		s.want(t, 0, 1)
+	})
+}
+
+func TestWhoWentInVainGoesAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(time.Millisecond)
+		s.err = errAlone
+		first := s.begin(t, 1)
+		others := s.begin(t, 2)
+		first.Wait()
+		others.Wait()
+		s.want(t, 0, 2, 0, 0)
+	})
+}
+
+func TestWhoGoTogetherAreToldTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(time.Millisecond)
+		s.err = errors.New("lost")
+		var all sync.WaitGroup
+		var told atomic.Int64
+		for range 4 {
+			all.Go(func() {
+				if err := s.ask(t.Context()); errors.Is(err, s.err) {
+					told.Add(1)
+				} else if err != nil {
+					t.Errorf("one was told %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if told.Load() != 3 {
+			t.Errorf("%d of 3 were told what became of their trip", told.Load())
+		}
+		s.want(t, 0, 3)
 	})
 }
