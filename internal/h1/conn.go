@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,6 +54,8 @@ type conn struct {
 	now     time.Time // a moment ago
 	readBy  time.Time // the deadlines that are set, or zero
 	writeBy time.Time
+
+	wrote atomic.Int64 // writes of net/http that took something
 
 	mu      sync.Mutex
 	wake    *sync.Cond
@@ -131,21 +134,54 @@ func (c *conn) Read(p []byte) (int, error) {
 // watch is net/http's look at whether the client is still there while a handler
 // runs. What comes meanwhile is kept for the loop; behind it the client's leaving
 // is not seen, as net/http itself would not.
+//
+// A client that ends its side may have left, or only have nothing more to ask, as
+// nc -N: which of the two, a write shows. So that end is kept from net/http, which
+// would take it for a reason to stop, until the answer is out or for a while.
 func (c *conn) watch() error {
+	gone := false
 	if c.r == c.w {
 		c.r, c.w = 0, 0
 		n, err := c.raw.Read(c.buf)
 		c.w = n
 		if n == 0 {
-			return err
+			if gone = errors.Is(err, io.EOF); !gone {
+				return err
+			}
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.aborted && !c.ending {
+	given := false // up
+	if gone {
+		defer c.whenSilent(func() { given = true }).Stop()
+	}
+	for !c.aborted && !c.ending && !given {
 		c.wake.Wait()
 	}
+	if given {
+		return io.EOF
+	}
 	return os.ErrDeadlineExceeded
+}
+
+// whenSilent calls do, with c.mu held, when for all of SlowClient nothing has been
+// written, or taken by the client.
+func (c *conn) whenSilent(do func()) *time.Timer {
+	before := c.wrote.Load()
+	var timer *time.Timer
+	timer = time.AfterFunc(c.loop.opts.SlowClient, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if now := c.wrote.Load(); now != before {
+			before = now
+			timer.Reset(c.loop.opts.SlowClient)
+			return
+		}
+		do()
+		c.wake.Broadcast()
+	})
+	return timer
 }
 
 // serve answers requests until one comes that is net/http's, which it leaves in
@@ -428,7 +464,13 @@ func (c *conn) Close() error {
 }
 
 // Write implements net.Conn for net/http.
-func (c *conn) Write(p []byte) (int, error) { return c.raw.Write(p) }
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.raw.Write(p)
+	if n > 0 {
+		c.wrote.Add(1)
+	}
+	return n, err
+}
 
 // CloseWrite lets net/http say that nothing more will come while it still reads.
 func (c *conn) CloseWrite() error {

@@ -33,10 +33,27 @@ func (shop) Answer(r *h1.Request, a *h1.Answer) bool {
 	return false
 }
 
-func (shop) More(*h1.Answer) bool                             { return false }
-func (shop) Finish(*h1.Request, *h1.Answer, h1.Writer) error  { return io.ErrUnexpectedEOF }
-func (shop) Done(*h1.Request, *h1.Answer)                     {}
-func (shop) ServeHTTP(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "cold") }
+func (shop) More(*h1.Answer) bool                            { return false }
+func (shop) Finish(*h1.Request, *h1.Answer, h1.Writer) error { return io.ErrUnexpectedEOF }
+func (shop) Done(*h1.Request, *h1.Answer)                    {}
+
+// ServeHTTP answers /slow by the letter, or tells that the client has gone.
+func (shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/slow" {
+		_, _ = io.WriteString(w, "cold")
+		return
+	}
+	for _, part := range []string{"s", "l", "o", "w"} {
+		select {
+		case <-r.Context().Done():
+			_, _ = io.WriteString(w, "gone")
+			return
+		case <-time.After(600 * time.Millisecond):
+			_, _ = io.WriteString(w, part)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
 
 func serve(t *testing.T, o h1.Options) (addr string) {
 	t.Helper()
@@ -215,5 +232,34 @@ func TestADrainAnswersWhatHasBegun(t *testing.T) {
 	}
 	if err := <-down; err != nil {
 		t.Error(err)
+	}
+}
+
+// A client that has ended its side, as nc -N does, is answered nevertheless; but not
+// waited with for long, where nothing shows that it is still there.
+func TestWhoHasNothingMoreToAskIsAnswered(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		slow time.Duration
+		want string
+	}{{time.Minute, "slow"}, {2 * time.Second, "slow"}, {50 * time.Millisecond, "gone"}} {
+		addr := serve(t, h1.Options{Handler: shop{}, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: c.slow})
+		client, answer := dial(t, addr)
+		if _, err := io.WriteString(client, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			t.Fatalf("patience %v: %v", c.slow, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != c.want {
+			t.Errorf("patience %v: %q, %v, want %q", c.slow, body, err, c.want)
+		}
+		if _, err := answer.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("patience %v: the connection goes on: %v", c.slow, err)
+		}
 	}
 }
