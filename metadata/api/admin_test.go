@@ -333,6 +333,9 @@ func TestPurge(t *testing.T) {
 	for _, body := range []string{`{}`, `{"soft":true}`, `{"urls":["nonsense"]}`, `{"surrogate_keys":["a b"]}`} {
 		w.do(http.StatusBadRequest, metadata.RoleReadWrite, http.MethodPost, "/v1/purge", body)
 	}
+	w.do(http.StatusNotFound, metadata.RoleReadWrite, http.MethodPost, "/v1/purge", `{"bucket":"photos"}`)
+	w.bucket("photos", metadata.Private)
+	w.do(http.StatusAccepted, metadata.RoleReadWrite, http.MethodPost, "/v1/purge", `{"bucket":"photos"}`)
 }
 
 func TestReportRefusesNonsense(t *testing.T) {

@@ -21,6 +21,14 @@ func (c *call) askPurge() error {
 	if err := c.underBuckets(p.URLs, p.Prefixes); err != nil {
 		return err
 	}
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if p.Bucket != "" { // a slip of the pen, of which no count of entries would tell
+		if _, err := c.store.Bucket(c.ctx(), p.Bucket); err != nil {
+			return err
+		}
+	}
 	status, seq, err := c.store.AskPurge(c.ctx(), p)
 	if err != nil {
 		return err

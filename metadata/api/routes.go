@@ -272,7 +272,7 @@ func cacheRoutes() []route {
 	return []route{
 		{
 			method: http.MethodPost, path: "/v1/purge", access: writers | node, tag: tagCache, summary: "Purge from every cache; answers before they have done it",
-			body: metadata.Purge{}, status: http.StatusAccepted, answer: metadata.PurgeStatus{}, do: (*call).askPurge,
+			body: metadata.Purge{}, status: http.StatusAccepted, answer: metadata.PurgeStatus{}, errors: []int{http.StatusNotFound}, do: (*call).askPurge,
 		},
 		{
 			method: http.MethodGet, path: "/v1/purge/:id", access: readers, tag: tagCache, summary: "Which nodes have applied a purge, and when",
