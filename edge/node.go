@@ -148,6 +148,7 @@ func (c *Config) applyDefaults() {
 		Dial:   cmp.Or(c.PeerTimeouts.Dial, peerTimeouts.Dial),
 		Header: cmp.Or(c.PeerTimeouts.Header, peerTimeouts.Header),
 		Idle:   cmp.Or(c.PeerTimeouts.Idle, peerTimeouts.Idle),
+		Late:   cmp.Or(c.PeerTimeouts.Late, peerTimeouts.Late),
 	}
 	c.Prefetch.Budget = cmp.Or(c.Prefetch.Budget, DefaultPrefetchBudget)
 	c.Prefetch.Every = cmp.Or(c.Prefetch.Every, 10*time.Second)

@@ -36,7 +36,7 @@ type peers struct {
 
 // peerTimeouts are those where Config leaves them open. They are short: the next
 // tier has it too.
-var peerTimeouts = fetch.Timeouts{Dial: 250 * time.Millisecond, Header: time.Second, Idle: time.Second}
+var peerTimeouts = fetch.Timeouts{Dial: 250 * time.Millisecond, Header: time.Second, Idle: time.Second, Late: 3 * time.Second}
 
 // newPeers returns peers of which none is known yet. One that fails once is
 // skipped for a while.

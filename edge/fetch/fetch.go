@@ -72,6 +72,7 @@ var (
 	// ErrBadAnswer says that an answer was not what was asked for.
 	ErrBadAnswer = errors.New("bad answer from upstream")
 	errIdle      = errors.New("upstream stopped sending")
+	errLate      = errors.New("upstream took too long for its answer")
 	errBudget    = errors.New("no more retries for now: too many requests failed")
 )
 

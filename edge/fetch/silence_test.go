@@ -17,7 +17,8 @@ import (
 )
 
 // A node that is busy with the answers to others is waited for, one that says
-// nothing to anybody is not, nor is either by those who have something else.
+// nothing to anybody is not, nor is either by those who have something else; and no
+// peer is waited for for long.
 func TestUpstreamThatIsBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -47,7 +48,7 @@ func TestUpstreamThatIsBusy(t *testing.T) {
 		pool := balance.NewPool(balance.RoundRobin{}, time.Now)
 		pool.Set([]balance.Node{{ID: "n0", URL: "http://n0:80"}})
 		u := fetch.NewUpstream(fetch.Options{
-			Balancer: pool, Secret: secret, Dial: links.Dial, Now: time.Now, Timeouts: fetch.Timeouts{Header: 5 * time.Second},
+			Balancer: pool, Secret: secret, Dial: links.Dial, Now: time.Now, Timeouts: fetch.Timeouts{Header: 5 * time.Second, Late: 7 * time.Second},
 		})
 		get := func(what string, r fetch.Request, answered bool, took time.Duration) {
 			began := time.Now()
@@ -69,6 +70,9 @@ func TestUpstreamThatIsBusy(t *testing.T) {
 		wg.Go(func() { get("of a peer", fetch.Request{Key: "late", Peer: true}, false, 5*time.Second) })
 		wg.Go(func() {
 			get("to confirm what is held", fetch.Request{Key: "late", IfNoneMatch: `"a"`}, false, 5*time.Second)
+		})
+		wg.Go(func() {
+			get("of a peer, by drops", fetch.Request{Key: "busy", Peer: true}, false, 7*time.Second)
 		})
 		get("beside others", fetch.Request{Key: "late"}, true, 20*time.Second)
 		time.Sleep(time.Minute)

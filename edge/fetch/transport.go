@@ -16,7 +16,7 @@ type Timeouts struct {
 	Header time.Duration
 	Idle   time.Duration // between two reads of a body
 	// Late is how long a node may take for a whole answer, where nothing tells how
-	// long it should, before the next is asked besides.
+	// long it should, before the next is asked besides; and a peer at most.
 	Late time.Duration
 }
 

@@ -209,6 +209,10 @@ func (u *Upstream) attempt(ctx context.Context, node balance.Node, r Request) (*
 	if err != nil {
 		return nil, err
 	}
+	if r.Peer { // which the next tier can stand in for, as long as there is time
+		whole := time.AfterFunc(u.timeouts.Late, func() { cancel(errLate) })
+		defer whole.Stop()
+	}
 	sent := u.now()
 	resp, err := u.await(node, r, req, cancel)
 	if err != nil {
@@ -255,7 +259,7 @@ func (u *Upstream) await(node balance.Node, r Request, req *http.Request, cancel
 
 // causeOr is why an attempt ended of itself, or err.
 func causeOr(ctx context.Context, err error) error {
-	if c := context.Cause(ctx); errors.Is(c, errIdle) || errors.Is(c, errSilent) {
+	if c := context.Cause(ctx); isLate(c) {
 		return c
 	}
 	return err
@@ -378,8 +382,13 @@ func noEOF(err error) error {
 	return err
 }
 
+// isLate reports whether a node was given up on because it took too long.
+func isLate(err error) bool {
+	return errors.Is(err, errIdle) || errors.Is(err, errSilent) || errors.Is(err, errLate)
+}
+
 // IsTimeout reports whether err is about time rather than refusal: 504, not 502.
 func IsTimeout(err error) bool {
 	var n net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errIdle) || errors.Is(err, errSilent) || errors.Is(err, errStuck) || errors.As(err, &n) && n.Timeout()
+	return errors.Is(err, context.DeadlineExceeded) || isLate(err) || errors.Is(err, errStuck) || errors.As(err, &n) && n.Timeout()
 }
