@@ -25,6 +25,7 @@ type fleet struct {
 	*fetch.Upstream
 	links *faultlink.Net
 	asked [4]atomic.Int64
+	stuck [4]atomic.Bool // answers no slice of a version
 	stop  func()
 }
 
@@ -42,6 +43,10 @@ func newFleet(t *testing.T) *fleet {
 		l := f.links.Listen(addr(i))
 		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			f.asked[i].Add(1)
+			if f.stuck[i].Load() && r.Header.Get(hop.RequestVersion) != "" {
+				<-r.Context().Done()
+				return
+			}
 			body(w, r)
 		})}
 		wg.Go(func() {
@@ -277,6 +282,40 @@ func TestASilentNodeHoldsNobodyUpForLong(t *testing.T) {
 		}
 		if late == 0 || late > 5 || f.asked[2].Load() == 0 {
 			t.Errorf("%d of 100 were late, the silent node was asked %d times", late, f.asked[2].Load())
+		}
+	})
+}
+
+// A node that answers with heads and with no slices is not asked for long, and is
+// asked again once it has recovered.
+func TestHeadsDoNotMakeUpForSlices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.stop()
+		f.run(t, 300)
+		f.stuck[2].Store(true)
+		watch := func(n int) {
+			for i := range n {
+				for _, r := range []fetch.Request{{Head: true}, {Want: "v", Length: 1000}} {
+					r.Bucket, r.Key = "media", fmt.Sprint(i)
+					if resp, err := f.Fetch(t.Context(), r); err != nil || resp.Size != 1000 {
+						t.Fatalf("fetch %d: %+v, %v", i, resp, err)
+					}
+				}
+			}
+		}
+		before := f.Counts()
+		watch(400)
+		if n := f.Counts().Hedges - before.Hedges; n < 3 || n > 20 {
+			t.Errorf("%d of 400 slices were asked for twice", n)
+		}
+		f.stuck[2].Store(false)
+		time.Sleep(time.Minute)
+		asked := f.asked[2].Load()
+		watch(100)
+		if n := f.asked[2].Load() - asked; n < 10 {
+			t.Errorf("the node that has recovered was asked %d times in 200", n)
 		}
 	})
 }

@@ -55,6 +55,7 @@ type Upstream struct {
 	budget    *budget
 	latencies *latencies
 	hearing   *hearing
+	stuck     stuck
 	counts    struct{ retries, refused, hedges, hedgesWon atomic.Int64 }
 }
 
@@ -175,9 +176,12 @@ func (u *Upstream) ask(ctx context.Context, node balance.Node, r Request) (*Resp
 		u.latencies.add(node, u.now(), took)
 	case err != nil && errors.Is(context.Cause(ctx), errOvertaken):
 		report = errOvertaken
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && took >= u.timeouts.Header:
+		report = errLate // it had as long as any node should need
 	case ctx.Err() != nil:
 		report = context.Canceled // our giving up says nothing of the node
 	}
+	report = u.stuck.judge(node.ID, u.now(), r, resp, report)
 	u.balancer.Report(node, took, report)
 	return resp, err
 }
