@@ -254,3 +254,90 @@ func TestWritesTogetherSurviveLostConnections(t *testing.T) {
 		t.Errorf("%d of %d commits were acknowledged", sure, writers*each)
 	}
 }
+
+// TestTheLastEventOfAKeyIsThatOfItsLastWrite: where somebody began after those who
+// write together, and was done with a key before they came to it, what they write
+// there must not be told before what he wrote.
+func TestTheLastEventOfAKeyIsThatOfItsLastWrite(t *testing.T) {
+	t.Parallel()
+	const (
+		commit = `SELECT r_status FROM commit_version('plain', $1, $2, 3, 0, now(), 'etag', '', '', 'plain/' || $2, '{` + pgtest.Region + `}',
+		                 NULL, NULL, NULL, NULL, '', '', '` + pgtest.Region + `', NULL, false)`
+		remove = `SELECT r_status FROM delete_version('plain', $1, '', NULL, NULL, '', $2, now(), '` + pgtest.Region + `', NULL, false, false)`
+	)
+	for name, test := range map[string]struct {
+		sql     string
+		removed bool // by who began later
+	}{
+		"overwritten":       {sql: commit},
+		"written once more": {sql: commit, removed: true},
+		"removed":           {sql: remove},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := pgtest.Config(t)
+			s := open(t, c.URL)
+			bucketOf(t, s, metadata.Bucket{Name: "plain"})
+			ctx := t.Context()
+			if _, err := s.Commit(ctx, version("plain", "key"), metadata.Cond{}); err != nil {
+				t.Fatal(err)
+			}
+			tx, err := connect(t, c.URL).Begin(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write := func(sql, key string) (status string) {
+				t.Helper()
+				if err := tx.QueryRow(ctx, sql, key, ulid.Make().String()).Scan(&status); err != nil {
+					t.Fatal(err)
+				}
+				return status
+			}
+			if status := write(commit, "other"); status != "done" {
+				t.Fatalf("the first of those who write together is %s", status)
+			}
+			if test.removed {
+				_, err = s.Delete(ctx, metadata.Ref{Bucket: "plain", Key: "key"}, metadata.Cond{})
+			} else {
+				_, err = s.Commit(ctx, version("plain", "key"), metadata.Cond{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status := write(test.sql, "key"); status != "busy" {
+				t.Errorf("behind one who is told of later, the key is %s", status)
+			}
+			if status := write(commit, "one more"); status != "done" {
+				t.Errorf("a key that nobody wrote meanwhile is %s", status)
+			}
+			if err := tx.Commit(ctx); err != nil {
+				t.Fatal(err)
+			}
+
+			v, err := s.Lookup(ctx, metadata.Ref{Bucket: "plain", Key: "key"})
+			if err != nil && !errors.Is(err, metadata.ErrNoSuchKey) {
+				t.Fatal(err)
+			}
+			if _, err := s.Commit(ctx, version("plain", "end"), metadata.Cond{}); err != nil {
+				t.Fatal(err)
+			}
+			var last metadata.Event
+			end := errors.New("that is the end")
+			err = s.Follow(ctx, metadata.Seq{}, func(e metadata.Event) error {
+				switch e.Key {
+				case "key":
+					last = e
+				case "end":
+					return end
+				}
+				return nil
+			})
+			if !errors.Is(err, end) {
+				t.Fatal(err)
+			}
+			if gone := last.Type == metadata.ObjectDeleted; gone != (v.ID == "") || !gone && last.VersionID != v.ID {
+				t.Errorf("the last event is %s of %s, the current version %q", last.Type, last.VersionID, v.ID)
+			}
+		})
+	}
+}
