@@ -201,6 +201,27 @@ func TestZoneLargeBodies(t *testing.T) {
 	}
 }
 
+// An origin that knows nothing of If-Range does not have two bodies mixed.
+func TestZonePartsAreOfOneBody(t *testing.T) {
+	t.Parallel()
+	bodies := [][]byte{random(3*mib, 1), random(3*mib, 2)}
+	var version atomic.Int64
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("If-Range")
+		w.Header().Set("Cache-Control", "max-age=60")
+		n := version.Load()
+		http.ServeContent(w, r, "film.mp4", time.Unix(1e9+n, 0), bytes.NewReader(bodies[n]))
+	}, nil)
+	wantBody(t, "the beginning", s.get("/site/film.mp4", "Range", "bytes=0-9"), 206, "miss", bodies[0][:10])
+	version.Store(1)
+	a := s.get("/site/film.mp4", "Range", "bytes=2000000-2000009")
+	wantBody(t, "the middle", a, 206, "miss", bodies[1][2000000:2000010])
+	if got, want := a.header.Get("Last-Modified"), time.Unix(1e9+1, 0).UTC().Format(http.TimeFormat); got != want {
+		t.Errorf("the middle is of %s, want %s", got, want)
+	}
+	wantBody(t, "the beginning again", s.get("/site/film.mp4", "Range", "bytes=0-9"), 206, "", bodies[1][:10])
+}
+
 func TestZoneClientsShareABodyThatArrives(t *testing.T) {
 	t.Parallel()
 	body, half := random(3*mib, 4), make(chan struct{})

@@ -130,10 +130,19 @@ func (v *visit) askMissing(ctx context.Context, h *httpcache.Head, index int64) 
 	}
 	defer resp.Body.Close()
 	size, ok := fetch.SliceOf(resp.Header.Get("Content-Range"), index*cache.SliceSize)
-	tag := resp.Header.Get("Etag")
-	if resp.StatusCode != http.StatusPartialContent || !ok || size != h.Size || tag != "" && tag != h.ETag() {
+	if resp.StatusCode != http.StatusPartialContent || !ok || size != h.Size || !sameBody(resp.Header, h) {
 		return nil, depth, fmt.Errorf("slice %d: status %d, %d bytes: %w", index, resp.StatusCode, size, errVersionGone)
 	}
 	b, err := v.n.readSlice(ctx, resp.Body, sliceLength(size, index))
 	return b, depth, err
+}
+
+// sameBody reports whether a part of a body can be one of h's: not every origin that
+// knows ranges knows If-Range, too. Of two validators the entity tag counts.
+func sameBody(part http.Header, h *httpcache.Head) bool {
+	if tag := part.Get("Etag"); tag != "" {
+		return tag == h.ETag()
+	}
+	modified := part.Get("Last-Modified")
+	return modified == "" || modified == h.Fields.Get("Last-Modified")
 }
