@@ -283,7 +283,10 @@ func (v *visit) start(ctx context.Context, key string, p plan) *flight {
 		defer func() {
 			if close(f.over); f.body == nil {
 				cancel()
+				return
 			}
+			// Whoever it is for may have left before it was there.
+			context.AfterFunc(ctx, func() { f.body.Close() })
 		}()
 		defer fs.end(v.n, f)
 		p.run(ctx, f)

@@ -89,6 +89,46 @@ func TestZoneSlowClientsHoldOnlySoMuch(t *testing.T) {
 	}
 }
 
+// Clients that leave while their answer waits for room leave nothing behind: were the
+// requests to the origin counted on, there would be none left in the end.
+func TestZoneClientsThatLeaveGiveTheirPlaceBack(t *testing.T) {
+	t.Parallel()
+	page := random(8*mib, 2)
+	sent := make(chan struct{}, 1)
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
+		_ = http.NewResponseController(w).Flush()
+		if strings.HasPrefix(r.URL.Path, "/late") {
+			sent <- struct{}{}
+		}
+		_, _ = w.Write(page)
+	}, nil)
+	var reads []func() ([]byte, error)
+	for i := range 16 { // all the room there is
+		reads = append(reads, s.stuck(t, fmt.Sprintf("/site/page%d", i)))
+	}
+	for i := range 5 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.node.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET /site/late%d HTTP/1.1\r\nHost: x\r\n\r\n", i); err != nil {
+			t.Fatal(err)
+		}
+		<-sent
+		time.Sleep(10 * time.Millisecond) // the edge has the header, and waits
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}
+	for i, read := range reads {
+		if got, err := read(); err != nil || !bytes.Equal(got, page) {
+			t.Errorf("page %d: %d bytes, %v", i, len(got), err)
+		}
+	}
+	s.w.control.eventually(t, "nothing is asked of the origin", func() bool { return s.metric(t, "meridian_cache_upstream_requests") == 0 })
+}
+
 // Who falls behind in a body of unknown length finds the rest in the cache.
 func TestZoneSlowerReaderOfAnUnknownLength(t *testing.T) {
 	t.Parallel()
