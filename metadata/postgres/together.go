@@ -26,11 +26,11 @@ var errAlone = errors.New("not done together with others")
 // together has callers who come while a trip to the database is under way share
 // the next one. Who comes first does not wait.
 type together[T any] struct {
-	send   func([]T) error // makes a trip; its error is told to all
-	flying sync.WaitGroup
+	send func([]T) error // makes a trip; its error is told to all
 
 	mu       sync.Mutex
-	inFlight int // trips
+	inFlight int           // trips
+	landed   chan struct{} // closed when none is left; nil where nobody waits for that
 	waiting  []*seat[T]
 	late     *time.Timer // for the first of those waiting
 }
@@ -73,8 +73,19 @@ func (t *together[T]) do(ctx context.Context, what T, alone func() error) error 
 	}
 }
 
-// wait returns when no trip is under way any more.
-func (t *together[T]) wait() { t.flying.Wait() }
+// wait returns when no trip is under way. Others may come meanwhile, and are waited
+// for too.
+func (t *together[T]) wait() {
+	t.mu.Lock()
+	if t.inFlight > 0 && t.landed == nil {
+		t.landed = make(chan struct{})
+	}
+	landed := t.landed
+	t.mu.Unlock()
+	if landed != nil {
+		<-landed
+	}
+}
 
 // wake starts another trip unless one that is under way ends in time. t.mu is
 // held.
@@ -103,7 +114,7 @@ func (t *together[T]) proceed() {
 
 // travel makes trips until nobody waits.
 func (t *together[T]) travel(list []*seat[T]) {
-	t.flying.Go(func() {
+	go func() {
 		for len(list) > 0 {
 			all := make([]T, len(list))
 			for i, s := range list {
@@ -116,7 +127,7 @@ func (t *together[T]) travel(list []*seat[T]) {
 			}
 			list = t.next()
 		}
-	})
+	}()
 }
 
 // next are those who go after a trip that has ended; nobody where another one is
@@ -125,7 +136,10 @@ func (t *together[T]) next() []*seat[T] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.waiting) == 0 || t.inFlight > 1 {
-		t.inFlight--
+		if t.inFlight--; t.inFlight == 0 && t.landed != nil {
+			close(t.landed)
+			t.landed = nil
+		}
 		return nil
 	}
 	return t.take()

@@ -158,3 +158,39 @@ func TestWhoGoTogetherAreToldTheSame(t *testing.T) {
 		s.want(t, 0, 3)
 	})
 }
+
+// TestOneWaitsForTheLastWhileOthersCome is for the race detector, too.
+func TestOneWaitsForTheLastWhileOthersCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(time.Millisecond)
+		var over atomic.Bool
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * togetherPatience / 10)
+				for range 5 {
+					if err := s.ask(t.Context()); err != nil {
+						t.Errorf("one was told %v", err)
+					}
+				}
+			})
+		}
+		for range 3 {
+			all.Go(func() {
+				for !over.Load() {
+					s.wait()
+					time.Sleep(time.Microsecond)
+				}
+			})
+		}
+		last := s.begin(t, 3)
+		s.wait()
+		last.Wait()
+		over.Store(true)
+		all.Wait()
+		if s.wait(); s.inFlight != 0 || len(s.waiting) != 0 {
+			t.Errorf("%d trips and %d who wait are left", s.inFlight, len(s.waiting))
+		}
+	})
+}
