@@ -8,7 +8,8 @@
 //	tmp/
 //	layout
 //
-// A store from before there was the file layout goes by the last two characters.
+// A store from before there was the file layout goes by the last two characters;
+// where the file is missing, the blobs tell which it is.
 // A blob of one piece is a plain file. A multipart blob is a directory of that
 // name with its part files and manifest.json, which says in which order they
 // belong: completing an upload renames its directory and copies no bytes. The

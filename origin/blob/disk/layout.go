@@ -40,7 +40,8 @@ func (l layout) shard(name string) string {
 	return id[len(id)-2:]
 }
 
-// findLayout reads the layout of a store, or writes down that of a new one.
+// findLayout reads the layout of a store, or writes down that of a new one, and of
+// one that has lost the file, as where only its blobs were restored.
 func (s *Store) findLayout() error {
 	const name = "layout"
 	text, err := os.ReadFile(s.path(name))
@@ -58,13 +59,51 @@ func (s *Store) findLayout() error {
 	if err != nil {
 		return fmt.Errorf("layout of blob directory: %w", err)
 	}
-	if len(buckets) > 0 {
-		s.layout = byChance
+	if s.layout, err = s.layoutOf(buckets); err != nil {
+		return fmt.Errorf("layout of blob directory: %w", err)
+	}
+	if s.layout == byChance {
 		return nil
 	}
-	s.layout = byTime
 	if err := s.writeFile(s.path(name), []byte(byTime+"\n")); err != nil {
 		return fmt.Errorf("layout of blob directory: %w", err)
 	}
 	return nil
+}
+
+// layoutOf tells the layout of these buckets by the first blob that lies where only
+// one of the two has it.
+func (s *Store) layoutOf(buckets []fs.DirEntry) (layout, error) {
+	for _, b := range buckets {
+		if !b.IsDir() {
+			continue // not ours
+		}
+		shards, err := os.ReadDir(s.path("blobs", b.Name()))
+		if err != nil {
+			return "", err
+		}
+		for _, shard := range shards {
+			if !shard.IsDir() {
+				continue
+			}
+			found := layout("")
+			ok := readNames(s.path("blobs", b.Name(), shard.Name()), func(name string, e error) bool {
+				chance, time := byChance.shard(name) == shard.Name(), byTime.shard(name) == shard.Name()
+				switch err = e; {
+				case chance && !time:
+					found = byChance
+				case time && !chance:
+					found = byTime
+				}
+				return err == nil && found == ""
+			})
+			if !ok {
+				return found, err
+			}
+		}
+	}
+	if len(buckets) > 0 {
+		return byChance, nil
+	}
+	return byTime, nil
 }

@@ -70,6 +70,40 @@ func TestAStoreKeepsItsLayout(t *testing.T) {
 	}
 }
 
+// Of a store whose blobs alone were restored, all of them are found, and the next
+// ones go where a store with its file would look for them.
+func TestALayoutIsKnownByItsBlobs(t *testing.T) {
+	t.Parallel()
+	ids := []string{"01M8AXV5AXBZC23Y7C4T5ARWV5", "01M8AXV5AXBZC23Y7C4T5ARWE0"} // the first lies in V5 by chance, too
+	dir := t.TempDir()
+	open := func() *Store {
+		s, err := Open(Config{Dir: dir, HeadRoom: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	for _, id := range ids {
+		if _, err := s.Put(t.Context(), "bucket/"+id, 4, strings.NewReader("kept"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	for range 2 {
+		if err := os.Remove(filepath.Join(dir, "layout")); err != nil {
+			t.Fatal(err)
+		}
+		s = open()
+		for _, id := range ids {
+			if _, err := s.Stat(t.Context(), "bucket/"+id); err != nil {
+				t.Error(err)
+			}
+		}
+		s.Close()
+	}
+}
+
 func TestAnUnknownLayoutIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
