@@ -154,7 +154,7 @@ func (c *conn) watch() error {
 	defer c.mu.Unlock()
 	given := false // up
 	if gone {
-		defer c.whenSilent(func() { given = true }).Stop()
+		defer c.whenSilent(func() { given = true })()
 	}
 	for !c.aborted && !c.ending && !given {
 		c.wake.Wait()
@@ -166,22 +166,28 @@ func (c *conn) watch() error {
 }
 
 // whenSilent calls do, with c.mu held, when for all of SlowClient nothing has been
-// written, or taken by the client.
-func (c *conn) whenSilent(do func()) *time.Timer {
-	before := c.wrote.Load()
+// written, or taken by the client, unless stop is called before, with c.mu held, too.
+func (c *conn) whenSilent(do func()) (stop func()) {
+	before, over := c.wrote.Load(), false
 	var timer *time.Timer
 	timer = time.AfterFunc(c.loop.opts.SlowClient, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if now := c.wrote.Load(); now != before {
+		now := c.wrote.Load()
+		switch {
+		case over:
+		case now != before:
 			before = now
 			timer.Reset(c.loop.opts.SlowClient)
-			return
+		default:
+			do()
+			c.wake.Broadcast()
 		}
-		do()
-		c.wake.Broadcast()
 	})
-	return timer
+	return func() {
+		over = true
+		timer.Stop()
+	}
 }
 
 // serve answers requests until one comes that is net/http's, which it leaves in
