@@ -24,6 +24,9 @@ var (
 	ErrNoSuchUpload   = errors.New("no such upload")
 	ErrInvalidPart    = errors.New("part is missing or its ETag differs")
 	ErrPrecondition   = errors.New("precondition failed")
+	// ErrInDoubt comes with what refuses a Commit where the answer to an attempt
+	// before it was lost: that one may still come through.
+	ErrInDoubt = errors.New("an attempt before is in doubt")
 	// ErrLocked refuses to remove a version that is under a retention or a legal
 	// hold, or to weaken its retention.
 	ErrLocked = errors.New("version is locked")

@@ -268,6 +268,25 @@ func TestACommitInDoubtNeverLosesItsBlob(t *testing.T) {
 	if n := len(w.blobs()); n != 3 {
 		t.Errorf("%d blobs, want 3: the one in doubt is the sweeper's", n)
 	}
+	// Likewise where the catalogue has asked again by itself.
+	in.Body = strings.NewReader("other")
+	if _, err := w.with(asked{w.catalog}).Put(t.Context(), in); !errors.Is(err, metadata.ErrPrecondition) {
+		t.Errorf("Put = %v, want ErrPrecondition", err)
+	}
+	if n := len(w.blobs()); n != 4 {
+		t.Errorf("%d blobs, want 4: the one in doubt is the sweeper's", n)
+	}
+}
+
+// asked is a catalogue that has lost an answer before it refuses.
+type asked struct{ origin.Catalog }
+
+func (c asked) Commit(ctx context.Context, v metadata.Version, cond metadata.Cond) (metadata.Version, error) {
+	done, err := c.Catalog.Commit(ctx, v, cond)
+	if err != nil {
+		err = fmt.Errorf("%w; %w", err, metadata.ErrInDoubt)
+	}
+	return done, err
 }
 
 func TestAClientThatLeavesAfterItsBodyIsCommitted(t *testing.T) {

@@ -179,7 +179,7 @@ func (o *Objects) commit(ctx context.Context, v metadata.Version, c metadata.Con
 			return done, nil
 		}
 		if refused(err) {
-			if try == 0 { // else an attempt before may be under way still
+			if try == 0 && !errors.Is(err, metadata.ErrInDoubt) { // else an attempt before may be under way still
 				o.discard(ctx, v.Blob)
 			}
 			return metadata.Version{}, err
@@ -191,7 +191,7 @@ func (o *Objects) commit(ctx context.Context, v metadata.Version, c metadata.Con
 }
 
 // refused says whether err is the catalogue's own decision, which proves that
-// nothing was committed.
+// nothing was committed, but by an attempt before it.
 func refused(err error) bool {
 	for _, certain := range []error{
 		metadata.ErrPrecondition, metadata.ErrNoSuchBucket, metadata.ErrNoSuchKey, metadata.ErrInvalid, metadata.ErrNoSuchVersion,

@@ -59,7 +59,7 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 	var status string
 	var at place
 	var null *bool
-	err = s.write(ctx, true, &write{
+	w := &write{
 		bucket: v.Bucket,
 		sql: `
 			SELECT r_status, r_xid, r_seq, r_null FROM commit_version(
@@ -71,19 +71,20 @@ func (s *Store) commit(ctx context.Context, upload string, v metadata.Version, c
 		targets: []any{&status, &at.xid, &at.id, &null},
 		status:  &status,
 		waits:   upload != "", // whose parts may be coming still
-	})
+	}
+	err = s.write(ctx, true, w)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == codeQuota {
-		return v, fmt.Errorf("%w: %s", metadata.ErrQuota, pg.Message)
+		return v, w.told(fmt.Errorf("%w: %s", metadata.ErrQuota, pg.Message))
 	}
 	if err != nil {
-		return v, refusedRemoval(refusedRegion(err))
+		return v, w.told(refusedRemoval(refusedRegion(err)))
 	}
 	if status == "again" {
 		return s.committedBefore(ctx, v)
 	}
 	if err := statusError(status); err != nil {
-		return v, err
+		return v, w.told(err)
 	}
 	s.ring()
 	v.Null, v.Latest, v.Seq = null != nil && *null, true, at.seq()

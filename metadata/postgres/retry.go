@@ -59,6 +59,13 @@ func didNothing(err error) bool {
 	return pgconn.SafeToRetry(err)
 }
 
+// inDoubt reports whether err leaves open whether the statement was done.
+func inDoubt(err error) bool {
+	var pg *pgconn.PgError
+	var connect *pgconn.ConnectError
+	return err != nil && !didNothing(err) && !errors.As(err, &connect) && (!errors.As(err, &pg) || isUnreachable(err))
+}
+
 // retry runs do again while its error proves that it changed nothing. What may
 // safely run twice (idempotent) is also repeated after a lost connection, when
 // nobody knows whether it was done.

@@ -2,13 +2,14 @@ package postgres
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+
+	"meridian/metadata"
 )
 
 // write is a statement that may share a transaction with others, in which it waits
@@ -20,6 +21,16 @@ type write struct {
 	targets []any   // for what the statement answers
 	status  *string // one of them
 	waits   bool    // whether it may have to wait for others for another reason
+	doubt   bool    // whether an attempt that was repeated may have made it
+}
+
+// told is err, a refusal of w, with metadata.ErrInDoubt where it does not prove that
+// w was not made.
+func (w *write) told(err error) error {
+	if err == nil || !w.doubt {
+		return err
+	}
+	return fmt.Errorf("%w; %w", err, metadata.ErrInDoubt)
 }
 
 // Statuses of writes that were not made.
@@ -34,7 +45,9 @@ const (
 func (s *Store) write(ctx context.Context, idempotent bool, w *write) error {
 	alone := func() error {
 		return retry(ctx, idempotent, func() error {
-			return s.pool.QueryRow(ctx, w.sql, append(slices.Clone(w.args), true)...).Scan(w.targets...)
+			err := s.pool.QueryRow(ctx, w.sql, append(slices.Clone(w.args), true)...).Scan(w.targets...)
+			w.doubt = w.doubt || inDoubt(err)
+			return err
 		})
 	}
 	if w.waits || s.solitary.has(w.bucket) {
@@ -45,7 +58,10 @@ func (s *Store) write(ctx context.Context, idempotent bool, w *write) error {
 	case err == nil && *w.status == isAlone:
 		s.solitary.add(w.bucket)
 		return alone()
-	case err == nil && *w.status == isBusy, idempotent && isUnreachable(err) && ctx.Err() == nil:
+	case err == nil && *w.status == isBusy:
+		return alone()
+	case idempotent && isUnreachable(err) && ctx.Err() == nil:
+		w.doubt = true
 		return alone()
 	}
 	return err
@@ -71,8 +87,7 @@ func (s *Store) writeTogether(ctx context.Context, list []*write) error {
 	if closing := results.Close(); err == nil {
 		err = closing // only then it is committed
 	}
-	var pg *pgconn.PgError
-	if didNothing(err) || errors.As(err, &pg) && !isUnreachable(err) {
+	if err != nil && !inDoubt(err) {
 		return errAlone // one of them failed, and none was made
 	}
 	return err

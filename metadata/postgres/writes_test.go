@@ -341,3 +341,55 @@ func TestTheLastEventOfAKeyIsThatOfItsLastWrite(t *testing.T) {
 		})
 	}
 }
+
+// TestARefusalBehindALostAnswerSaysSo: the attempt that lost its answer may come
+// through after the refusal, so what it names must stay.
+func TestARefusalBehindALostAnswerSaysSo(t *testing.T) {
+	t.Parallel()
+	c := pgtest.Config(t)
+	s := open(t, c.URL)
+	bucketOf(t, s, metadata.Bucket{Name: "plain"})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	fresh := metadata.Cond{IfNoneMatch: []string{"*"}}
+	tx, _ := begin(t, c.URL, false)
+	if _, err := tx.Exec(ctx, `SELECT lock_key(id, 'key') FROM bucket WHERE name = 'plain'`); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 1)
+	go func() {
+		_, err := s.Commit(ctx, version("plain", "key"), fresh)
+		told <- err
+	}()
+	conn := connect(t, c.URL)
+	var first, pid int
+	waiting := func() bool {
+		err := conn.QueryRow(ctx, `SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE datname = current_database()
+			AND application_name = 'meridian' AND wait_event_type = 'Lock' AND query LIKE '%commit_version%'`).Scan(&pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid != 0 && pid != first
+	}
+	eventually(t, "a commit waits for the key", waiting)
+	first = pid
+	if _, err := conn.Exec(ctx, `SELECT pg_terminate_backend($1)`, first); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is asked for once more", waiting)
+	var status string
+	err := tx.QueryRow(ctx, `SELECT r_status FROM commit_version('plain', 'key', $1, 3, 0, now(), 'etag', '', '', 'plain/' || $1, $2,
+		NULL, NULL, NULL, NULL, '', '', '', NULL, true)`, ulid.Make().String(), []string{pgtest.Region}).Scan(&status)
+	if err != nil || status != "done" {
+		t.Fatalf("the other write is %q, %v", status, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-told; !errors.Is(err, metadata.ErrPrecondition) || !errors.Is(err, metadata.ErrInDoubt) {
+		t.Errorf("behind a lost answer: %v", err)
+	}
+	if _, err := s.Commit(ctx, version("plain", "key"), fresh); !errors.Is(err, metadata.ErrPrecondition) || errors.Is(err, metadata.ErrInDoubt) {
+		t.Errorf("without one: %v", err)
+	}
+}
