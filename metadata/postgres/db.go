@@ -98,7 +98,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // fails.
 func (s *Store) Close() error {
 	s.bell.close()
-	s.writes.wait()
+	s.writes.close()
 	s.pool.Close()
 	return nil
 }

@@ -29,7 +29,8 @@ type together[T any] struct {
 	send func([]T) error // makes a trip; its error is told to all
 
 	mu       sync.Mutex
-	inFlight int           // trips
+	inFlight int // trips
+	closed   bool
 	landed   chan struct{} // closed when none is left; nil where nobody waits for that
 	waiting  []*seat[T]
 	late     *time.Timer // for the first of those waiting
@@ -47,6 +48,10 @@ type seat[T any] struct {
 // may still be used.
 func (t *together[T]) do(ctx context.Context, what T, alone func() error) error {
 	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return alone()
+	}
 	if t.inFlight == 0 {
 		t.inFlight++
 		t.mu.Unlock()
@@ -73,10 +78,11 @@ func (t *together[T]) do(ctx context.Context, what T, alone func() error) error 
 	}
 }
 
-// wait returns when no trip is under way. Others may come meanwhile, and are waited
-// for too.
-func (t *together[T]) wait() {
+// close returns when no trip is under way. Who comes from now on goes alone, and is
+// not waited for.
+func (t *together[T]) close() {
 	t.mu.Lock()
+	t.closed = true
 	if t.inFlight > 0 && t.landed == nil {
 		t.landed = make(chan struct{})
 	}

@@ -58,7 +58,7 @@ func (s *sender) begin(t *testing.T, n int) *sync.WaitGroup {
 
 func (s *sender) want(t *testing.T, sizes ...int) {
 	t.Helper()
-	s.wait()
+	s.close()
 	if !slices.Equal(s.sizes, sizes) {
 		t.Errorf("trips for %v, want %v", s.sizes, sizes)
 	}
@@ -159,38 +159,40 @@ func TestWhoGoTogetherAreToldTheSame(t *testing.T) {
 	})
 }
 
-// TestOneWaitsForTheLastWhileOthersCome is for the race detector, too.
-func TestOneWaitsForTheLastWhileOthersCome(t *testing.T) {
+// TestWhoCloseWaitForTripsAndNotForOthers has others come all the time. It is for
+// the race detector, too.
+func TestWhoCloseWaitForTripsAndNotForOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		const askers, each = 6, 100
 		s := newSender(time.Millisecond)
-		var over atomic.Bool
+		var made atomic.Int64
 		var all sync.WaitGroup
-		for i := range 20 {
+		for i := range askers {
 			all.Go(func() {
-				time.Sleep(time.Duration(i) * togetherPatience / 10)
-				for range 5 {
+				time.Sleep(time.Duration(i) * time.Millisecond / askers)
+				for range each {
 					if err := s.ask(t.Context()); err != nil {
 						t.Errorf("one was told %v", err)
 					}
+					made.Add(1)
 				}
 			})
 		}
+		time.Sleep(10 * time.Millisecond)
 		for range 3 {
 			all.Go(func() {
-				for !over.Load() {
-					s.wait()
-					time.Sleep(time.Microsecond)
+				s.close()
+				if n := made.Load(); n == askers*each {
+					t.Errorf("closed only after all %d who came later", n)
+				}
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if s.inFlight != 0 || len(s.waiting) != 0 {
+					t.Errorf("%d trips and %d who wait are left", s.inFlight, len(s.waiting))
 				}
 			})
 		}
-		last := s.begin(t, 3)
-		s.wait()
-		last.Wait()
-		over.Store(true)
 		all.Wait()
-		if s.wait(); s.inFlight != 0 || len(s.waiting) != 0 {
-			t.Errorf("%d trips and %d who wait are left", s.inFlight, len(s.waiting))
-		}
 	})
 }
