@@ -25,15 +25,6 @@ const (
 	// maxWhole bounds the bodies that are kept though the origin could not be
 	// asked for a piece of them again.
 	maxWhole = 16 << 20
-	// fillBuffers bounds the bytes of bodies held for readers while they arrive, and
-	// until those who read them then have done so: one half is for bodies that come
-	// in slices, the other for the rest. Bodies beyond it are passed on and not kept.
-	fillBuffers = 64 << 20
-	// roomTime is how long a body waits for those of slow readers to make room, and
-	// slowTime how long those readers of a body that cannot be asked for by the
-	// slice must have taken nothing to be cut for it.
-	roomTime = 100 * time.Millisecond
-	slowTime = 10 * time.Second
 	// shyTime is how long a target whose answer was of no use to others is asked
 	// for by each on their own.
 	shyTime = 5 * time.Second
@@ -391,73 +382,6 @@ func (p *plan) run(ctx context.Context, f *flight) {
 	}
 	ready()
 	p.bring(ctx, f, resp.Body, r.yield)
-}
-
-// room is what a body was admitted to.
-type room struct {
-	of    *semaphore.Weighted
-	bytes int64
-	yield pull.Yield
-}
-
-// admit decides whether a body is brought in for all, and takes the room for it.
-func (p *plan) admit(ctx context.Context, h *httpcache.Head) (r room, ok bool) {
-	if !h.Storable || h.Size > maxWhole && !sliceable(h) {
-		return room{}, false
-	}
-	fs := p.visit.n.flights
-	r = room{of: fs.others, bytes: 2 * cache.SliceSize, yield: pull.Yield{After: slowTime}}
-	if h.Size >= 0 {
-		r.bytes = min(r.bytes, h.Size)
-	}
-	if sliceable(h) { // who reads slowly goes on slice by slice
-		r.of, r.yield.After = fs.buffers, 0
-	}
-	wait, cancel := context.WithTimeout(ctx, roomTime)
-	defer cancel()
-	if fs.acquire(wait, r.of, r.bytes) != nil {
-		return room{}, false
-	}
-	fs.mu.Lock()
-	r.yield.Asked = fs.yield
-	fs.mu.Unlock()
-	return r, true
-}
-
-// acquire takes buffers, which those give back for it who can do without.
-func (fs *flights) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
-	if of.TryAcquire(n) {
-		return nil
-	}
-	fs.makeRoom()
-	return of.Acquire(ctx, n)
-}
-
-// makeRoom has all bodies that wait for their readers give back the buffers that
-// they can do without.
-func (fs *flights) makeRoom() {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	close(fs.yield)
-	fs.yield = make(chan struct{})
-}
-
-// linger gives room back when nobody reads any more what it was taken for, or when
-// it is wanted and readers find the rest among slices.
-func (fs *flights) linger(s *pull.Stream, r room) {
-	asked := r.yield.Asked
-	if s.Len() <= httpcache.MaxInline {
-		asked = nil // it is in no slice
-	}
-	fs.wg.Go(func() {
-		defer r.of.Release(r.bytes)
-		select {
-		case <-s.Left():
-		case <-asked:
-			s.Drop()
-		case <-fs.quit:
-		}
-	})
 }
 
 // bring reads the body into the stream, and into the cache.
