@@ -138,7 +138,7 @@ func (v *visit) zoneRules() httpcache.Rules {
 // without.
 func ownFields(resp *http.Response, confirms *httpcache.Head) http.Header {
 	h := resp.Header
-	also := splitNames(h.Values(hop.ZoneOwn))
+	also := httpcache.FieldNames(h.Values(hop.ZoneOwn)...)
 	delete(h, hop.ZoneOwn)
 	var confirmed httpcache.Fields
 	if resp.StatusCode == http.StatusNotModified {
@@ -150,15 +150,6 @@ func ownFields(resp *http.Response, confirms *httpcache.Head) http.Header {
 		}
 	}
 	return httpcache.TakeApart(h, confirmed, also...)
-}
-
-func splitNames(lines []string) (names []string) {
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			names = append(names, http.CanonicalHeaderKey(strings.TrimSpace(name)))
-		}
-	}
-	return names
 }
 
 // zoneHead makes a head of an origin's answer with a whole body of size bytes, or

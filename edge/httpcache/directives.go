@@ -75,7 +75,7 @@ func (ds Directives) Seconds(name string) (d time.Duration, ok bool) {
 // private, is there without naming any, and so speaks of the whole answer.
 func (ds Directives) Unqualified(name string) bool {
 	for _, d := range ds {
-		if d.Name == name && len(fieldNames(d.Value)) == 0 {
+		if d.Name == name && len(FieldNames(d.Value)) == 0 {
 			return true
 		}
 	}
@@ -87,17 +87,20 @@ func (ds Directives) Fields(name string) []string {
 	var names []string
 	for _, d := range ds {
 		if d.Name == name {
-			names = append(names, fieldNames(d.Value)...)
+			names = append(names, FieldNames(d.Value)...)
 		}
 	}
 	return names
 }
 
-func fieldNames(list string) []string {
+// FieldNames are the field names, in canonical form, of comma-separated lists.
+func FieldNames(lists ...string) []string {
 	var names []string
-	for name := range strings.SplitSeq(list, ",") {
-		if name = trimSpace(name); isToken(name) {
-			names = append(names, http.CanonicalHeaderKey(name))
+	for _, list := range lists {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = trimSpace(name); isToken(name) {
+				names = append(names, http.CanonicalHeaderKey(name))
+			}
 		}
 	}
 	return names

@@ -75,10 +75,8 @@ func StoredFields(h http.Header, drop ...string) Fields {
 	for _, name := range drop {
 		named[name] = true
 	}
-	for _, line := range h["Connection"] {
-		for _, name := range fieldNames(line) {
-			named[name] = true
-		}
+	for _, name := range FieldNames(h["Connection"]...) {
+		named[name] = true
 	}
 	ds, _ := control(h)
 	for _, directive := range [...]string{"no-cache", "private"} {

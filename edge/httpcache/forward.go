@@ -9,10 +9,8 @@ import (
 // RemoveHopByHop takes from h the fields that concern one connection only, and
 // those that Connection names (RFC 9110, section 7.6.1).
 func RemoveHopByHop(h http.Header) {
-	for _, line := range h["Connection"] {
-		for _, name := range fieldNames(line) {
-			delete(h, name)
-		}
+	for _, name := range FieldNames(h["Connection"]...) {
+		delete(h, name)
 	}
 	for _, name := range hopByHop {
 		delete(h, name)
