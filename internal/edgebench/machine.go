@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"meridian/internal/program"
 	"meridian/internal/sigv4"
 )
 
@@ -157,18 +158,10 @@ func (m *machine) fill(ctx context.Context, s *server) error {
 
 // await waits until a server answers.
 func (m *machine) await(ctx context.Context, url string) error {
-	var err error
-	for range 300 {
-		if err = ask(ctx, url, small.size, 0); err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := program.Await(ctx, func() error { return ask(ctx, url, small.size, 0) }); err != nil {
+		return fmt.Errorf("it does not serve: %w", err)
 	}
-	return fmt.Errorf("it does not serve: %w", err)
+	return nil
 }
 
 // ask asks for an object, or for its first bytes, and looks at what it gets.

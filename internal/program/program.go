@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Main calls run with the arguments of the command line and ends the process with
@@ -25,6 +26,22 @@ func Main(name string, run func(ctx context.Context, w io.Writer, args []string)
 		fmt.Fprintln(os.Stderr, name+":", err)
 		os.Exit(1) //nolint:forbidigo // nothing is left to close
 	}
+}
+
+// Await returns when try succeeds, which is tried again for half a minute.
+func Await(ctx context.Context, try func() error) error {
+	var err error
+	for range 300 {
+		if err = try(); err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
 }
 
 // Chosen reports whether name is in a comma-separated list; in an empty one

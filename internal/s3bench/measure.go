@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // result is what one turn, or the median of several, says.
@@ -63,28 +61,15 @@ func turn(ctx context.Context, o options, s *server, r row) (result, error) {
 	}
 	begun := time.Now()
 	took := make([][]time.Duration, clients)
-	g, ctx := errgroup.WithContext(ctx)
-	for i := range clients {
-		g.Go(func() error {
-			c, err := dial(ctx, s.host)
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			for {
-				n, ok := t.take()
-				if !ok {
-					return ctx.Err()
-				}
-				asked := time.Now()
-				if err := r.ask(ctx, c, s, n); err != nil {
-					return err
-				}
-				took[i] = append(took[i], time.Since(asked))
-			}
-		})
-	}
-	if err := g.Wait(); err != nil {
+	err = t.share(ctx, s, clients, func(ctx context.Context, c *client, i, n int) error {
+		asked := time.Now()
+		if err := r.ask(ctx, c, s, n); err != nil {
+			return err
+		}
+		took[i] = append(took[i], time.Since(asked))
+		return nil
+	})
+	if err != nil {
 		return result{}, err
 	}
 	passed := time.Since(begun)

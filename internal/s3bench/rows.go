@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -153,4 +155,29 @@ type turns struct {
 func (t *turns) take() (n int, ok bool) {
 	i := t.next.Add(1) - 1
 	return int(i), (t.most < 0 || i < t.most) && time.Now().Before(t.end)
+}
+
+// share has so many clients take turns, each over a connection of its own. do is told
+// which client it is and which turn.
+func (t *turns) share(ctx context.Context, s *server, count int, do func(ctx context.Context, c *client, i, n int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range count {
+		g.Go(func() error {
+			c, err := dial(ctx, s.host)
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			for {
+				n, ok := t.take()
+				if !ok {
+					return ctx.Err()
+				}
+				if err := do(ctx, c, i, n); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return g.Wait()
 }

@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"meridian/internal/devserver"
 	"meridian/internal/program"
 )
@@ -144,23 +142,18 @@ func (m *machine) run(ctx context.Context, name string, env []string, version st
 
 // await waits until a server lists its buckets.
 func await(ctx context.Context, s *server) error {
-	var err error
-	for range 300 {
-		var c *client
-		if c, err = dial(ctx, s.host); err == nil {
-			err = c.expect(ctx, http.MethodGet, "/", nil, http.StatusOK)
-			c.close()
+	err := program.Await(ctx, func() error {
+		c, err := dial(ctx, s.host)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		defer c.close()
+		return c.expect(ctx, http.MethodGet, "/", nil, http.StatusOK)
+	})
+	if err != nil {
+		return fmt.Errorf("it does not serve: %w", err)
 	}
-	return fmt.Errorf("it does not serve: %w", err)
+	return nil
 }
 
 // fill puts the objects into a server and compares what comes back with them.
@@ -190,26 +183,9 @@ func fill(ctx context.Context, s *server) error {
 
 func fillKind(ctx context.Context, s *server, k kind) error {
 	t := turns{most: int64(k.count), end: time.Now().Add(time.Hour)}
-	g, ctx := errgroup.WithContext(ctx)
-	for range min(clients, k.count) {
-		g.Go(func() error {
-			c, err := dial(ctx, s.host)
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			for {
-				i, ok := t.take()
-				if !ok {
-					return nil
-				}
-				if err := c.expect(ctx, http.MethodPut, k.path(i), content[:k.size], http.StatusOK); err != nil {
-					return err
-				}
-			}
-		})
-	}
-	return g.Wait()
+	return t.share(ctx, s, min(clients, k.count), func(ctx context.Context, c *client, _, n int) error {
+		return c.expect(ctx, http.MethodPut, k.path(n), content[:k.size], http.StatusOK)
+	})
 }
 
 // module is the version of a program's module, as Go wrote it into the program.
