@@ -154,17 +154,13 @@ func (j *Job) walk(ctx context.Context, r metadata.LifecycleRun) error {
 		w.run.Rules = map[string]*metadata.LifecycleCounts{}
 	}
 	err = w.all(ctx)
-	changed := errors.Is(err, errRulesChanged)
-	if err != nil && !changed {
+	if err != nil && !errors.Is(err, errRulesChanged) {
 		return gone(err)
 	}
-	// By other rules it begins anew, with the next look.
+	done := err == nil || w.document == nil // by other rules it begins anew, with the next look
 	w.run.After = ""
-	if w.run, err = j.Store.SaveLifecycle(ctx, w.run, !changed || w.document == nil); err != nil {
+	if w.run, err = j.Store.SaveLifecycle(ctx, w.run, done); err != nil || !done {
 		return gone(err)
-	}
-	if changed && w.document != nil {
-		return nil
 	}
 	j.tell(ctx, &w.run, time.Since(began))
 	return nil
