@@ -4,6 +4,34 @@
 -- the bucket has a quota ('alone'), nothing was done, and it is to be made by
 -- itself. Both functions do otherwise what they did.
 
+-- Events are delivered in the order of the transactions that wrote them. Who takes
+-- the lock of a key before anything else, and so begins his transaction under it,
+-- comes behind all who had it before. A transaction of several writes has begun when
+-- it takes the lock of its second key: somebody may have begun later, written that
+-- key and ended meanwhile. Behind him it must not write, since his event would come
+-- last, and caches would keep what he wrote.
+
+-- told_later says whether a transaction that began after this one has written a key.
+-- Its events are the last ones of the index, however many there are.
+CREATE FUNCTION told_later(p_bucket text, p_key text) RETURNS boolean
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM outbox WHERE xid > pg_current_xact_id() AND bucket = p_bucket AND key = p_key);
+END $$;
+
+-- try_key takes the lock of a key, unless it is taken or comes too late.
+CREATE FUNCTION try_key(p_bucket_id bigint, p_bucket text, p_key text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended(p_key, p_bucket_id)) THEN
+        RETURN false;
+    END IF;
+    IF pg_snapshot_xmax(pg_current_snapshot()) > pg_current_xact_id_if_assigned() THEN -- one that began later has ended
+        RETURN NOT told_later(p_bucket, p_key);
+    END IF;
+    RETURN true;
+END $$;
+
 -- commit_version says itself what object_written looked the bucket up for.
 DROP TRIGGER object_inserted ON object;
 DROP TRIGGER object_updated ON object;
@@ -49,7 +77,7 @@ BEGIN
     ELSIF b.quota_bytes > 0 OR b.quota_objects > 0 THEN
         r_status := 'alone';
         RETURN;
-    ELSIF NOT pg_try_advisory_xact_lock(hashtextextended(p_key, b.id)) THEN
+    ELSIF NOT try_key(b.id, p_bucket, p_key) THEN
         r_status := 'busy';
         RETURN;
     END IF;
@@ -146,7 +174,7 @@ BEGIN
     ELSIF b.quota_bytes > 0 OR b.quota_objects > 0 THEN
         r_status := 'alone';
         RETURN;
-    ELSIF NOT pg_try_advisory_xact_lock(hashtextextended(p_key, b.id)) THEN
+    ELSIF NOT try_key(b.id, p_bucket, p_key) THEN
         r_status := 'busy';
         RETURN;
     END IF;
