@@ -117,6 +117,16 @@ func (c *call) lockBucket() (locks bool, err error) {
 	return of != nil, err
 }
 
+// admitLock says, once it is known what the body asks for, whether the caller may ask
+// and the bucket has locks, and then what was wrong with the body.
+func (c *call) admitLock(readErr error) (locks bool, err error) {
+	if err := c.permitOperation(); err != nil {
+		return false, err
+	}
+	locks, err = c.lockBucket()
+	return locks, cmp.Or(err, readErr)
+}
+
 // readLockXML reads a document about a lock; an empty one is malformed.
 func (c *call) readLockXML(root string, v any) error {
 	err := c.readXML(smallXML, digestRequired, root, v)
@@ -155,11 +165,8 @@ func (c *call) putObjectRetention() error {
 	}
 	readErr := c.readLockXML("Retention", &req)
 	c.asked.mode, c.asked.until = req.Mode, req.Until
-	if err := c.permitOperation(); err != nil {
-		return err
-	}
-	locks, err := c.lockBucket()
-	if err := cmp.Or(err, readErr); err != nil {
+	locks, err := c.admitLock(readErr)
+	if err != nil {
 		return err
 	}
 	to := metadata.Lock{Mode: req.Mode}
@@ -191,11 +198,8 @@ func (c *call) putObjectLegalHold() error {
 	}
 	readErr := c.readLockXML("LegalHold", &req)
 	c.asked.hold = req.Status
-	if err := c.permitOperation(); err != nil {
-		return err
-	}
-	locks, err := c.lockBucket()
-	if err := cmp.Or(err, readErr); err != nil {
+	locks, err := c.admitLock(readErr)
+	if err != nil {
 		return err
 	}
 	if req.Status != metadata.HoldOn && req.Status != metadata.HoldOff {

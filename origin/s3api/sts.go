@@ -114,9 +114,7 @@ func (c *call) readSTS() (url.Values, error) {
 
 // newSTSDocument begins the answer of an action.
 func newSTSDocument(action string) *document {
-	d := &document{root: action + "Response"}
-	d.buf.WriteString(xmlHeader + "<" + d.root + ` xmlns="` + stsNamespace + `">`)
-	return d
+	return newDocumentIn(stsNamespace, action+"Response")
 }
 
 // getSessionToken gives credentials with the rights of the key that asks.
@@ -258,8 +256,7 @@ func stsError(err error) error {
 
 // stsDocument is the XML of an error of the Security Token Service.
 func (f *failure) stsDocument(status int, requestID string) []byte {
-	d := &document{root: "ErrorResponse"}
-	d.buf.WriteString(xmlHeader + `<ErrorResponse xmlns="` + stsNamespace + `">`)
+	d := newDocumentIn(stsNamespace, "ErrorResponse")
 	kind := "Sender"
 	if status >= 500 {
 		kind = "Receiver"

@@ -28,10 +28,12 @@ type document struct {
 }
 
 // newDocument begins an answer whose root element is in the namespace of S3.
-func newDocument(root string) *document {
+func newDocument(root string) *document { return newDocumentIn(xmlNamespace, root) }
+
+// newDocumentIn begins an answer whose root element is in a namespace.
+func newDocumentIn(namespace, root string) *document {
 	d := &document{root: root}
-	d.buf.WriteString(xmlHeader)
-	d.buf.WriteString("<" + root + ` xmlns="` + xmlNamespace + `">`)
+	d.buf.WriteString(xmlHeader + "<" + root + ` xmlns="` + namespace + `">`)
 	return d
 }
 
