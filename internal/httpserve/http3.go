@@ -232,17 +232,8 @@ func (s *http3Server) shutdown(ctx context.Context) error {
 	defer polling.Wait()
 	defer stop()
 	polling.Go(func() {
-		for tick := time.NewTicker(20 * time.Millisecond); ; {
-			select {
-			case <-quiet.Done():
-				tick.Stop()
-				return
-			case now := <-tick.C:
-				if s.quiet(now, begun) {
-					stop()
-				}
-			}
-		}
+		_ = await(quiet, func() bool { return s.quiet(time.Now(), begun) })
+		stop()
 	})
 	if err := s.server.Shutdown(quiet); err != nil && ctx.Err() != nil {
 		return fmt.Errorf("HTTP/3: %w", err)
