@@ -212,6 +212,9 @@ func (l *Loop) Drain() {
 	}
 }
 
+// Draining reports whether Drain has begun.
+func (l *Loop) Draining() bool { return l.draining.Load() }
+
 // Settled reports whether a drain has come so far that net/http may shut down: no
 // connection has yet to ask something, be it behind an answer of the loop.
 func (l *Loop) Settled() bool {

@@ -89,7 +89,6 @@ func New(l net.Listener, o Options) *Server {
 		opts:     o,
 		listener: l,
 		http: &http.Server{
-			Handler: endChunked(tellHTTP3(altSvc, o.Handler)),
 			// Bodies have no overall limit, since a 5 GiB upload may take an
 			// hour; handlers set deadlines by progress. Headers do.
 			ReadHeaderTimeout: headerTimeout,
@@ -99,6 +98,7 @@ func New(l net.Listener, o Options) *Server {
 			TLSConfig:         o.TLS,
 		},
 	}
+	s.http.Handler = s.ends(tellHTTP3(altSvc, o.Handler))
 	if o.Hot == nil {
 		s.http.ConnContext = withHeld
 	} else {
@@ -247,13 +247,16 @@ func (s *Server) Run(ctx context.Context) error {
 	return sockets.Wait()
 }
 
-// endChunked closes the connection behind a request whose body came in chunks.
-// net/http has dropped a Content-Length beside them by then, and a proxy in front
-// that went by that would take the rest of the body for the next request: RFC
-// 9112, section 6.1, asks for the end of the connection.
-func endChunked(next http.Handler) http.Handler {
+// ends closes the connection behind the last answer of a drain, and behind a
+// request whose body came in chunks. net/http has dropped a Content-Length beside
+// them by then, and a proxy in front that went by that would take the rest of the
+// body for the next request: RFC 9112, section 6.1, asks for the end of the
+// connection.
+func (s *Server) ends(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(r.TransferEncoding) > 0 {
+		// net/http learns of a drain after Hot, which may have handed it a request
+		// in between.
+		if draining := s.hot != nil && s.hot.Draining(); draining || len(r.TransferEncoding) > 0 {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
