@@ -233,23 +233,19 @@ func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) err
 	v.sample.Result, v.sample.Depth = tally.Miss, tally.Origin
 	began := v.n.now()
 	why := v.whyMissing(held)
-	f, led, err := v.fetch(ctx, held, orStale)
+	f, err := v.fetch(ctx, held, orStale)
 	v.took += v.n.now().Sub(began)
-	v.noteMiss(ctx, held, f, miss{why: why, led: led}, err)
+	v.noteMiss(ctx, held, f.flight, miss{why: why, led: f.led}, err)
 	if err != nil {
 		return err
 	}
-	if led {
-		defer f.end()
-	} else {
-		defer f.leave()
-	}
+	defer f.leave()
 	v.sample.Depth = f.depth
 	if f.held {
 		return v.serveFound(ctx, f.head, tally.Hit)
 	}
 	status := v.member()
-	status.Forward, status.Stored, status.Collapsed = held.why(), f.stored, !led
+	status.Forward, status.Stored, status.Collapsed = held.why(), f.stored, !f.led
 	switch {
 	case f.revalidated:
 		v.sample.Result, status.ForwardStatus = tally.Revalidated, http.StatusNotModified
@@ -259,11 +255,11 @@ func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) err
 	if f.status != http.StatusOK && !f.revalidated {
 		status.ForwardStatus = f.status
 	}
-	body := &zoneBody{visit: v, head: f.head, flight: f, givenIndex: f.index}
+	body := &zoneBody{visit: v, head: f.head, flight: f.flight, reader: f.reader, givenIndex: f.index}
 	if given := f.slice.Load(); given != nil {
 		body.given = *given
 	}
-	if led {
+	if f.led {
 		body.own = f.own
 	}
 	if err := v.answerZone(ctx, f.head, status, body); err != nil {

@@ -24,14 +24,16 @@ import (
 type zoneBody struct {
 	visit *visit
 	head  *httpcache.Head
-	// flight that brings it, or nil.
+	// flight that brings it, or nil, and who reads that.
 	flight     *flight
+	reader     *pull.Reader
 	own        http.Header // fields for this client alone
 	given      []byte      // a slice that is had already
 	givenIndex int64
 	givenHeld  bool   // since before the request came
 	whole      *whole // all slices, of what could not be had again
 
+	behind bool   // it has missed something of the stream
 	pinned int64  // bytes of Node.pins
 	copy   []byte // nil unless pieces are copied
 }
@@ -101,8 +103,8 @@ func (n *Node) letGo(w *whole) {
 // does for objects, or has pieces of them copied.
 func (b *zoneBody) pin() {
 	f := b.flight
-	if b.head.Inline || b.whole != nil || f != nil && f.body != nil {
-		return
+	if b.head.Inline || b.whole != nil || f != nil && f.body != nil || b.arriving() && !b.behind && !sliceable(b.head) {
+		return // held already, or nothing
 	}
 	need := int64(2 * cache.SliceSize)
 	if b.head.Size >= 0 {
@@ -160,9 +162,14 @@ func (b *zoneBody) arriving() bool {
 // read returns bytes from offset on, and whether they were held before.
 func (b *zoneBody) read(ctx context.Context, offset int64) (part []byte, held bool, err error) {
 	if b.arriving() {
-		part, err = b.flight.stream.Read(ctx, offset)
+		part, err = b.reader.Read(ctx, offset)
 		if !errors.Is(err, pull.ErrBehind) {
 			return part, false, err
+		}
+		if !b.behind {
+			if b.behind = true; b.pinned == 0 && b.copy == nil {
+				b.pin()
+			}
 		}
 	}
 	index := offset / cache.SliceSize
@@ -331,6 +338,9 @@ func (v *visit) sendZone(ctx context.Context, code int, h *httpcache.Head, range
 	body.pin()
 	if f := body.flight; f != nil && f.body != nil {
 		return out.copy(f.body)
+	}
+	if parts != nil && body.reader != nil {
+		body.reader.Keep() // they may go back
 	}
 	for i, r := range ranges {
 		if parts != nil {

@@ -106,19 +106,25 @@ type interim struct {
 	header http.Header
 }
 
-// leave is for those who waited for a flight that another one began, or for
-// whom it is of no use; end for the one who began it.
-func (f *flight) leave() { f.stream.Leave() }
+// seat is the part that one request has in a flight, for as long as its reader
+// does not leave.
+type seat struct {
+	*flight
+	reader *pull.Reader
+	led    bool // it began the flight
+}
 
-func (f *flight) end() {
-	select {
-	case <-f.ready:
-		if f.body != nil {
-			f.body.Close()
+func (s seat) leave() {
+	if s.led {
+		select {
+		case <-s.ready:
+			if s.body != nil {
+				s.body.Close()
+			}
+		default: // the context ends what comes
 		}
-	default: // the context ends what comes
 	}
-	f.stream.Leave()
+	s.reader.Leave()
 }
 
 // settleTime bounds how long an answer waits to be kept.
@@ -148,8 +154,9 @@ type plan struct {
 	alone   bool  // for nobody: to renew what was served stale
 }
 
-// fetch asks the origin, or waits for one who does already.
-func (v *visit) fetch(ctx context.Context, held held, orStale bool) (f *flight, led bool, err error) {
+// fetch asks the origin, or waits for one who does already. The caller leaves the
+// seat.
+func (v *visit) fetch(ctx context.Context, held held, orStale bool) (f seat, err error) {
 	p := plan{visit: v, held: held, orStale: orStale, index: v.wantedSlice(held.name)}
 	key := held.name
 	if p.index >= 0 {
@@ -157,48 +164,49 @@ func (v *visit) fetch(ctx context.Context, held held, orStale bool) (f *flight, 
 	} else if field := v.r.Header.Get("Range"); field != "" {
 		key += "\nrange " + field
 	}
-	f, led = v.join(ctx, key, p)
-	if !led {
+	f = v.join(ctx, key, p)
+	if !f.led {
 		if err := f.wait(ctx, nil); err != nil {
 			f.leave()
-			return nil, false, err
+			return seat{}, err
 		}
-		if f.err == nil && f.shared && v.fits(f) {
-			return f, false, nil
+		var again string // the key of the next flight: none, since this one's answers are of no use to others
+		if f.err == nil && f.shared && v.fits(f.flight) {
+			if v.reaches(ctx, f) {
+				return f, nil
+			}
+			again = key
 		}
 		failed := f.err
 		f.leave()
 		if failed != nil {
-			return nil, false, failed
+			return seat{}, failed
 		}
-		f, led = v.start(ctx, "", p), true
+		f = v.start(ctx, again, p)
 	}
-	if err := f.wait(ctx, v.writeInterim); err != nil {
-		f.end()
-		return nil, led, err
-	}
-	if f.err != nil {
-		f.end()
-		return nil, led, f.err
+	if err := f.land(ctx, v.writeInterim); err != nil {
+		f.leave()
+		return seat{led: true}, err
 	}
 	if f.head == nil { // slices were of no use: once more, as the client asked
-		f.end()
+		f.leave()
 		v.n.flights.makeShy(key, v.n.now())
 		p.index = -1
 		f = v.start(ctx, "", p)
-		if err := f.wait(ctx, v.writeInterim); err != nil || f.err != nil {
-			f.end()
-			return nil, led, firstOf(err, f.err)
+		if err := f.land(ctx, v.writeInterim); err != nil {
+			f.leave()
+			return seat{led: true}, err
 		}
 	}
-	return f, led, nil
+	return f, nil
 }
 
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
+// land is wait, and fails where the flight did.
+func (f *flight) land(ctx context.Context, each func(interim)) error {
+	if err := f.wait(ctx, each); err != nil {
+		return err
 	}
-	return b
+	return f.err
 }
 
 // wait returns when the flight is ready, handing interim answers on meanwhile.
@@ -223,25 +231,35 @@ func (f *flight) wait(ctx context.Context, each func(interim)) error {
 }
 
 // join finds the flight of that key, or starts it.
-func (v *visit) join(ctx context.Context, key string, p plan) (f *flight, led bool) {
+func (v *visit) join(ctx context.Context, key string, p plan) seat {
 	fs := v.n.flights
 	fs.mu.Lock()
-	f = fs.running[key]
+	f := fs.running[key]
 	shy := fs.isShy(key, v.n.now())
 	fs.mu.Unlock()
 	switch {
 	case shy || !v.need.IsZero(): // what runs may have begun before what the caller has heard of
-		return v.start(ctx, "", p), true
-	case f != nil && !v.n.fills.touched(f.mark) && f.stream.Join():
-		return f, false
+		return v.start(ctx, "", p)
+	case f != nil && !v.n.fills.touched(f.mark):
+		if r := f.stream.Join(); r != nil {
+			return seat{flight: f, reader: r}
+		}
 	}
-	return v.start(ctx, key, p), true
+	return v.start(ctx, key, p)
 }
 
 // fits reports whether the answer of a flight is one for this request, too.
 func (v *visit) fits(f *flight) bool {
 	return httpcache.Variant(f.head.Vary, f.request) == httpcache.Variant(f.head.Vary, v.r.Header) &&
 		f.head.CurrentAge(v.n.now()) <= max(v.demands.MaxAge, time.Second)
+}
+
+// reaches reports whether who has joined a flight can have all of its body: of one of
+// which nothing can be asked for again, what came before it must be in the cache.
+func (v *visit) reaches(ctx context.Context, f seat) bool {
+	whole := *f.head
+	whole.Size = maxWhole // what is behind a stream are whole slices
+	return f.reader.Reach(func(index int64) []byte { return v.n.cachedSlice(ctx, v.object, &whole, index) })
 }
 
 // refresh asks the origin behind the client's back.
@@ -256,13 +274,15 @@ func (v *visit) refresh(ctx context.Context, held held) {
 }
 
 // start begins a flight, which others can join by its key, if it has one.
-func (v *visit) start(ctx context.Context, key string, p plan) *flight {
+func (v *visit) start(ctx context.Context, key string, p plan) seat {
 	fs := v.n.flights
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stream, reader := pull.NewStream(cancel, p.alone)
 	f := &flight{
-		key: key, request: v.r.Header, stream: pull.NewStream(cancel, p.alone), cancel: cancel,
+		key: key, request: v.r.Header, stream: stream, cancel: cancel,
 		interim: make(chan interim, 16), over: make(chan struct{}), ready: make(chan struct{}),
 	}
+	first := seat{flight: f, reader: reader, led: true}
 	// No event is waited for: an origin knows nothing of the feed.
 	f.mark, _ = v.n.fills.begin(v.object, "")
 	if key != "" {
@@ -282,10 +302,10 @@ func (v *visit) start(ctx context.Context, key string, p plan) *flight {
 		defer fs.end(v.n, f)
 		p.run(ctx, f)
 		if p.alone {
-			f.end()
+			first.leave()
 		}
 	})
-	return f
+	return first
 }
 
 func (fs *flights) end(n *Node, f *flight) {
@@ -375,6 +395,11 @@ func (p *plan) run(ctx context.Context, f *flight) {
 	defer v.n.flights.linger(f.stream, r)
 	defer resp.Body.Close()
 	f.shared = usable(f.head, received)
+	if !sliceable(f.head) {
+		f.stream.Hold(pull.Holding{Room: v.n.pins, Patience: slowTime, Cached: func(index int64) bool {
+			return v.n.holds(cache.Key{Class: cache.Slice, Name: sliceName(v.object, f.head.VersionID, index)})
+		}})
+	}
 	if sliceable(f.head) && f.head.Size > httpcache.MaxInline {
 		f.stored = v.keep(ctx, f.mark, f.head, f.request)
 	} else {

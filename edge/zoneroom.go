@@ -73,7 +73,7 @@ func (fs *flights) makeRoom() {
 }
 
 // linger gives room back when nobody reads any more what it was taken for, or when
-// it is wanted and readers find the rest among slices.
+// it is wanted and readers find the rest among slices, or have it held elsewhere.
 func (fs *flights) linger(s *pull.Stream, r room) {
 	asked := r.yield.Asked
 	if s.Len() <= httpcache.MaxInline {
@@ -84,8 +84,24 @@ func (fs *flights) linger(s *pull.Stream, r room) {
 		select {
 		case <-s.Left():
 		case <-asked:
-			s.Drop()
+			fs.giveUp(s, r)
 		case <-fs.quit:
 		}
 	})
+}
+
+// giveUp does without the room of a body that has come, of which some readers have
+// yet to read the end. Those who could not ask for it again are given time.
+func (fs *flights) giveUp(s *pull.Stream, r room) {
+	if s.TakeOver() {
+		return
+	}
+	t := time.NewTimer(r.yield.After)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		s.Drop()
+	case <-s.Left():
+	case <-fs.quit:
+	}
 }

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"meridian/edge"
+	"meridian/edge/cache/memory"
+	"meridian/metadata"
 )
 
 // stuck asks for a path, and takes no more than the head of the answer, and some of
@@ -151,4 +155,87 @@ func TestZoneSlowerReaderOfAnUnknownLength(t *testing.T) {
 		t.Errorf("the slower: %d bytes, %v", len(got), err)
 	}
 	s.wantAsked(t, "by both", 1)
+}
+
+// newThrashingSite runs an edge, whose cache holds two slices and no more, before
+// handle.
+func newThrashingSite(t *testing.T, handle http.HandlerFunc) *site {
+	t.Helper()
+	s := newSite(t, handle, nil)
+	s.stop()
+	s.node = s.w.start(metadata.TierEdge, "edge-europe-2", func(c *edge.Config) {
+		tier, err := memory.New(memory.Config{HeadBytes: 1 << 20, SliceBytes: 2 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Cache = tier
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+	})
+	return s
+}
+
+// Of a body of which no piece can be asked for again, all who want it get all,
+// whenever they come and however slow they are, though the cache keeps next to
+// nothing.
+func TestZoneAllGetAllWhereTheCacheKeepsNothing(t *testing.T) {
+	t.Parallel()
+	body := random(9*mib+5, 3)
+	for name, length := range map[string]string{"of known length": strconv.Itoa(len(body)), "of unknown length": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			most, rest := make(chan struct{}), make(chan struct{})
+			s := newThrashingSite(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=600")
+				if length != "" {
+					w.Header().Set("Content-Length", length)
+				}
+				_, _ = w.Write(body[:mib])
+				_ = http.NewResponseController(w).Flush()
+				<-most
+				_, _ = w.Write(body[mib : 8*mib])
+				_ = http.NewResponseController(w).Flush()
+				<-rest
+				_, _ = w.Write(body[8*mib:])
+			})
+			slow := s.stuck(t, "/site/a")
+			first := s.begin(t, "/site/a")
+			s.wantAsked(t, "by two at a time", 1)
+			close(most)
+			if got, err := first(7 * mib); err != nil || !bytes.Equal(got, body[:7*mib]) {
+				t.Fatalf("the first: %d bytes, %v", len(got), err)
+			}
+			late := []func(int) ([]byte, error){s.begin(t, "/site/a"), s.begin(t, "/site/a")}
+			close(rest)
+			if got, err := slow(); err != nil || !bytes.Equal(got, body) {
+				t.Errorf("the slower: %d bytes, %v", len(got), err)
+			}
+			if got, err := first(len(body) - 7*mib); err != nil || !bytes.Equal(got, body[7*mib:]) {
+				t.Errorf("the first, in the end: %d bytes, %v", len(got), err)
+			}
+			for _, read := range late {
+				if got, err := read(len(body)); err != nil || !bytes.Equal(got, body) {
+					t.Errorf("who came late: %d bytes, %v", len(got), err)
+				}
+			}
+			if n := len(s.requests()); n < 2 || n > 3 {
+				t.Errorf("the origin was asked %d times by two, and two who came late", n)
+			}
+		})
+	}
+}
+
+// begin asks for a path and returns when the header of the answer is there. read
+// reads so many bytes of the body.
+func (n *node) begin(t *testing.T, path string) (read func(bytes int) ([]byte, error)) {
+	t.Helper()
+	resp, err := client.Get(n.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return func(bytes int) ([]byte, error) {
+		b := make([]byte, bytes)
+		k, err := io.ReadFull(resp.Body, b)
+		return b[:k], err
+	}
 }

@@ -17,8 +17,9 @@ const window = 2
 var ErrBehind = errors.New("the stream is past this")
 
 // Stream is a body that is arriving, for any number of readers. It holds the two
-// slices that arrived last and goes on as fast as its fastest reader; slower ones
-// find what they missed in the cache, or do not.
+// slices that arrived last and goes on as fast as its fastest reader. Slower ones
+// find what they missed in the cache, or ask for it again; where they could not,
+// see Hold, the stream holds for them what they have yet to read.
 type Stream struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed when anything below changes
@@ -26,47 +27,40 @@ type Stream struct {
 	first   int64
 	written int64
 	wanted  int64 // how far the fastest reader has asked
-	readers int
+	readers map[*Reader]struct{}
 	alone   bool // nobody reads: it goes on by itself
 	whole   bool // all bytes have arrived: nobody is needed any more
 	err     error
 	stop    context.CancelFunc // ends the filling when the last reader left
 	left    chan struct{}      // closed when it has
 	gone    sync.Once
+
+	holding *Holding // nil: nothing is held for those who are behind
+	window  int64    // how many parts there may be
+	extra   int64    // how many more there may be, for which room is taken
 }
 
 // NewStream returns an empty Stream with one reader, who calls Leave. stop is
-// called when no reader is left. alone is for a fill that nobody waits for.
-func NewStream(stop context.CancelFunc, alone bool) *Stream {
-	return &Stream{changed: make(chan struct{}), readers: 1, alone: alone, stop: stop, left: make(chan struct{})}
+// called when no reader is left. alone is for a fill that nobody waits for: its
+// reader is there, and reads nothing.
+func NewStream(stop context.CancelFunc, alone bool) (*Stream, *Reader) {
+	s := &Stream{changed: make(chan struct{}), readers: map[*Reader]struct{}{}, alone: alone, stop: stop, left: make(chan struct{}), window: window}
+	r := &Reader{stream: s, lost: alone}
+	s.readers[r] = struct{}{}
+	return s, r
 }
 
-// Join makes the caller a reader, unless the last one has left before all was
-// there.
-func (s *Stream) Join() bool {
+// Join makes a reader of the caller, from the beginning of the body on; nil where
+// the last one has left before all was there.
+func (s *Stream) Join() *Reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.readers == 0 && !s.whole {
-		return false
+	if len(s.readers) == 0 && !s.whole {
+		return nil
 	}
-	s.readers++
-	return true
-}
-
-// Leave ends what NewStream or Join began. What is whole is kept, though nobody
-// reads it any more.
-func (s *Stream) Leave() {
-	s.mu.Lock()
-	s.readers--
-	none, whole := s.readers == 0, s.whole
-	s.mu.Unlock()
-	if !none {
-		return
-	}
-	s.gone.Do(func() { close(s.left) })
-	if !whole {
-		s.stop()
-	}
+	r := &Reader{stream: s}
+	s.readers[r] = struct{}{}
+	return r
 }
 
 // Len is how much of the body has arrived.
@@ -84,6 +78,7 @@ func (s *Stream) Drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parts, s.first = nil, dropped
+	s.giveBack(s.extra)
 	s.wake()
 }
 
@@ -95,37 +90,6 @@ func (s *Stream) Whole() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.whole
-}
-
-// Read returns bytes of the body from offset on, one at least, which nobody may
-// modify; io.EOF at its end, ErrBehind where they are gone.
-func (s *Stream) Read(ctx context.Context, offset int64) ([]byte, error) {
-	for {
-		s.mu.Lock()
-		if offset > s.wanted {
-			s.wanted = offset
-			s.wake()
-		}
-		switch {
-		case offset >= s.written && s.err != nil:
-			defer s.mu.Unlock()
-			return nil, s.err
-		case offset < s.first*cache.SliceSize:
-			s.mu.Unlock()
-			return nil, ErrBehind
-		case offset < s.written:
-			part := s.parts[offset/cache.SliceSize-s.first]
-			s.mu.Unlock()
-			return part[offset%cache.SliceSize:], nil
-		}
-		changed := s.changed
-		s.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
 }
 
 func (s *Stream) wake() {
@@ -197,8 +161,8 @@ func (s *Stream) open(ctx context.Context, index, size int64, yield Yield) error
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
-	if len(s.parts) == window {
-		s.parts, s.first = append([][]byte(nil), s.parts[1:]...), s.first+1
+	if err := s.makePlace(ctx); err != nil {
+		return err
 	}
 	s.parts = append(s.parts, make([]byte, 0, max(capacity, 0)))
 	return nil
@@ -206,8 +170,7 @@ func (s *Stream) open(ctx context.Context, index, size int64, yield Yield) error
 
 func (s *Stream) fillSlice(r io.Reader, index, size int64) (b []byte, end bool, err error) {
 	s.mu.Lock()
-	at := index - s.first
-	b = s.parts[at]
+	b = s.parts[len(s.parts)-1]
 	s.mu.Unlock()
 	for int64(len(b)) < cache.SliceSize {
 		if len(b) == cap(b) {
@@ -226,7 +189,7 @@ func (s *Stream) fillSlice(r io.Reader, index, size int64) (b []byte, end bool, 
 		k, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+k]
 		s.mu.Lock()
-		s.parts[at], s.written = b, s.written+int64(k)
+		s.parts[len(s.parts)-1], s.written = b, s.written+int64(k)
 		s.whole = s.written == size
 		s.wake()
 		s.mu.Unlock()

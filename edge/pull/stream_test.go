@@ -23,10 +23,10 @@ func pattern(n int) []byte {
 }
 
 // all reads a stream to its end.
-func all(ctx context.Context, s *Stream) ([]byte, error) {
+func all(ctx context.Context, r *Reader) ([]byte, error) {
 	var got []byte
 	for {
-		b, err := s.Read(ctx, int64(len(got)))
+		b, err := r.Read(ctx, int64(len(got)))
 		if errors.Is(err, io.EOF) {
 			return got, nil
 		}
@@ -43,11 +43,11 @@ func TestStreamBringsAllToAll(t *testing.T) {
 		for _, size := range []int64{int64(n), -1} {
 			body := pattern(n)
 			ctx, cancel := context.WithCancel(t.Context())
-			s := NewStream(cancel, false)
+			s, first := NewStream(cancel, false)
 			var slices bytes.Buffer
 			var readers sync.WaitGroup
 			read := func() {
-				if got, err := all(ctx, s); err != nil && !errors.Is(err, ErrBehind) || err == nil && !bytes.Equal(got, body) {
+				if got, err := all(ctx, first); err != nil && !errors.Is(err, ErrBehind) || err == nil && !bytes.Equal(got, body) {
 					t.Errorf("%d bytes, told %d: read %d, %v", n, size, len(got), err)
 				}
 			}
@@ -63,11 +63,11 @@ func TestStreamBringsAllToAll(t *testing.T) {
 				t.Errorf("%d bytes, told %d: filled %d, %v", n, size, got, err)
 			}
 			readers.Wait()
-			s.Leave()
+			first.Leave()
 			if ctx.Err() != nil {
 				t.Error("what is whole was given up")
 			}
-			if !s.Whole() || !s.Join() {
+			if !s.Whole() || s.Join() == nil {
 				t.Error("what is whole cannot be joined")
 			}
 			cancel()
@@ -79,16 +79,17 @@ func TestStreamBringsAllToAll(t *testing.T) {
 func TestStreamEndsWithItsLastReader(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	s := NewStream(cancel, false)
-	if !s.Join() {
-		t.Error("what has a reader cannot be joined")
+	s, first := NewStream(cancel, false)
+	second := s.Join()
+	if second == nil {
+		t.Fatal("what has a reader cannot be joined")
 	}
-	s.Leave()
+	first.Leave()
 	if ctx.Err() != nil {
 		t.Error("given up while somebody reads")
 	}
-	s.Leave()
-	if ctx.Err() == nil || s.Join() || s.Whole() {
+	second.Leave()
+	if ctx.Err() == nil || s.Join() != nil || s.Whole() {
 		t.Error("the last reader left, and nothing was told")
 	}
 }
@@ -96,7 +97,7 @@ func TestStreamEndsWithItsLastReader(t *testing.T) {
 func TestStreamHoldsTwoSlices(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	s := NewStream(cancel, false)
+	s, reader := NewStream(cancel, false)
 	body := pattern(8 * cache.SliceSize)
 	done := make(chan error, 1)
 	reached := make(chan int64, 8)
@@ -109,13 +110,13 @@ func TestStreamHoldsTwoSlices(t *testing.T) {
 			t.Fatalf("slice %d, want %d", got, want)
 		}
 	}
-	if b, err := s.Read(ctx, 5*cache.SliceSize); err != nil || !bytes.HasPrefix(body[5*cache.SliceSize:], b) {
+	if b, err := reader.Read(ctx, 5*cache.SliceSize); err != nil || !bytes.HasPrefix(body[5*cache.SliceSize:], b) {
 		t.Errorf("read ahead: %v", err)
 	}
-	if _, err := s.Read(ctx, 0); !errors.Is(err, ErrBehind) {
+	if _, err := reader.Read(ctx, 0); !errors.Is(err, ErrBehind) {
 		t.Errorf("what is past: %v", err)
 	}
-	s.Leave()
+	reader.Leave()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
@@ -136,12 +137,12 @@ func TestStreamTellsOfBreaks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
-			s := NewStream(cancel, false)
-			defer s.Leave()
+			s, reader := NewStream(cancel, false)
+			defer reader.Leave()
 			if _, err := s.Fill(ctx, c.r, c.size, Yield{}, func(int64, []byte) {}); !errors.Is(err, c.want) {
 				t.Errorf("Fill: %v, want %v", err, c.want)
 			}
-			if _, err := all(ctx, s); !errors.Is(err, c.want) {
+			if _, err := all(ctx, reader); !errors.Is(err, c.want) {
 				t.Errorf("Read: %v, want %v", err, c.want)
 			}
 		})
