@@ -227,9 +227,19 @@ func (v *visit) serveFound(ctx context.Context, h *httpcache.Head, result tally.
 // lookedUp is held without what was not good enough.
 func lookedUp(h held) held { return held{name: h.name, varies: h.varies} }
 
-// fetchAndAnswer asks the origin for what is not held, or to confirm it, together
-// with all who want the same.
+// fetchAndAnswer asks the origin for what is not held, or to confirm it. What it
+// confirms, but cannot be had whole any more, is asked for anew.
 func (v *visit) fetchAndAnswer(ctx context.Context, held held, orStale bool) error {
+	err := v.fetchOnce(ctx, held, orStale)
+	if !errors.Is(err, errVersionGone) || v.started {
+		return err
+	}
+	v.n.dropHead(ctx, held.name)
+	return v.fetchOnce(ctx, lookedUp(held), false)
+}
+
+// fetchOnce asks the origin together with all who want the same.
+func (v *visit) fetchOnce(ctx context.Context, held held, orStale bool) error {
 	v.sample.Result, v.sample.Depth = tally.Miss, tally.Origin
 	began := v.n.now()
 	why := v.whyMissing(held)

@@ -239,3 +239,23 @@ func (n *node) begin(t *testing.T, path string) (read func(bytes int) ([]byte, e
 		return b[:k], err
 	}
 }
+
+// What the origin confirms, and the cache has lost in part, is asked for anew.
+func TestZoneConfirmedAndLostInPart(t *testing.T) {
+	t.Parallel()
+	body := random(3*mib, 3)
+	s := newThrashingSite(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Etag", `W/"a"`)
+		if r.Header.Get("If-None-Match") != "" {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+	})
+	wantBody(t, "cold", s.get("/site/a"), 200, "", body)
+	s.ahead.Store(int64(2 * time.Minute))
+	s.w.control.eventually(t, "it holds a lease again", func() bool { return s.explainTarget("/").Lease })
+	wantBody(t, "confirmed", s.get("/site/a"), 200, "", body)
+}
