@@ -242,7 +242,7 @@ func parseQuery(query string) (claim, error) {
 	switch {
 	case err != nil:
 		return c, malformed(inQuery, "X-Amz-Expires should be a number")
-	case seconds < 1:
+	case seconds < 0: // one of 0 is well formed, and has expired
 		return c, malformed(inQuery, "X-Amz-Expires must be non-negative")
 	case seconds > int64(MaxExpires/time.Second):
 		return c, malformed(inQuery, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than %d seconds", MaxExpires/time.Second)

@@ -234,7 +234,7 @@ func (a *Auth) checkPresigned(c *claim, now time.Time) error {
 	if now.Before(t.Add(-MaxSkew)) {
 		return refuse(ErrNotYetValid, "AccessDenied", "Request is not valid yet.")
 	}
-	if now.After(a.Expires) {
+	if now.After(a.Expires) || c.expires == 0 {
 		return refuse(ErrExpired, "AccessDenied", "Request has expired.").
 			with("X-Amz-Expires", strconv.FormatInt(int64(c.expires/time.Second), 10)).
 			with("Expires", a.Expires.UTC().Format(time.RFC3339)).with("ServerTime", now.UTC().Format(time.RFC3339))

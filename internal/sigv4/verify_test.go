@@ -220,7 +220,7 @@ func TestPresignedTampering(t *testing.T) {
 		{"query added", "versionId=null", "versionId=null&response-content-type=text/html", ErrSignatureMismatch},
 		{"longer life", "X-Amz-Expires=3600", "X-Amz-Expires=3601", ErrSignatureMismatch},
 		{"too long a life", "X-Amz-Expires=3600", "X-Amz-Expires=604801", ErrMalformed},
-		{"no life", "X-Amz-Expires=3600", "X-Amz-Expires=0", ErrMalformed},
+		{"no life", "X-Amz-Expires=3600", "X-Amz-Expires=0", ErrExpired},
 		{"odd life", "X-Amz-Expires=3600", "X-Amz-Expires=1h", ErrMalformed},
 		{"life gone", "&X-Amz-Expires=3600", "", ErrMalformed},
 		{"life twice", "X-Amz-Expires=3600", "X-Amz-Expires=3600&X-Amz-Expires=3600", ErrMalformed},

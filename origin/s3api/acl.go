@@ -386,9 +386,11 @@ func (c *call) sendACL(acl *metadata.ACL) error {
 	d := newDocument("AccessControlPolicy")
 	c.writeOwner(d, "Owner", acl.Owner)
 	d.start("AccessControlList")
-	for _, owners := range []bool{true, false} {
+	// What the order says nothing of is told as Ceph tells it, since tools that
+	// were written against that look for it: groups first, then users.
+	for _, groups := range []bool{true, false} {
 		for _, g := range acl.Grants {
-			if (g.User == acl.Owner) == owners {
+			if (g.Group != "") == groups {
 				writeGrant(d, g)
 			}
 		}

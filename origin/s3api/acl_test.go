@@ -179,9 +179,9 @@ func TestBucketACL(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := w.aws(bob).GetBucketAcl(t.Context(), &s3.GetBucketAclInput{Bucket: aws.String("bkt")})
-	if err != nil || aws.ToString(got.Owner.ID) != "alice" || len(got.Grants) != 3 || aws.ToString(got.Grants[0].Grantee.ID) != "alice" ||
+	if err != nil || aws.ToString(got.Owner.ID) != "alice" || len(got.Grants) != 3 || aws.ToString(got.Grants[0].Grantee.URI) != aws.ToString(all.URI) ||
 		aws.ToString(got.Grants[1].Grantee.ID) != "bob" || got.Grants[1].Permission != types.PermissionReadAcp ||
-		aws.ToString(got.Grants[2].Grantee.URI) != aws.ToString(all.URI) {
+		aws.ToString(got.Grants[2].Grantee.ID) != "alice" {
 		t.Errorf("GetBucketAcl: %+v, %v", got, err)
 	}
 	for _, refused := range []struct {

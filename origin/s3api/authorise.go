@@ -84,7 +84,7 @@ func (c *call) permitOperation() error {
 			return err
 		}
 	}
-	if c.comparesETag() {
+	if c.compares() {
 		if err := c.permit(b, c.request("s3:GetObject", c.key, "")); err != nil {
 			return err
 		}
@@ -271,13 +271,16 @@ func actionOf(operation string, versioned bool) string {
 	return "s3:" + action
 }
 
-// comparesETag says whether the operation is a write that tells of what there is
-// by the ETag that it wants to be there.
-func (c *call) comparesETag() bool {
+// compares says whether the operation is a write that tells of what there is by
+// the ETag, the size or the time that it wants to be there or not.
+func (c *call) compares() bool {
 	switch c.op.name {
 	case "PutObject", "CompleteMultipartUpload", "DeleteObject":
-		match := c.r.Header.Get("If-Match")
-		return match != "" && match != "*"
+		for _, name := range []string{"If-Match", "If-None-Match", ifMatchSize, ifMatchTime} {
+			if v := c.r.Header.Get(name); v != "" && v != "*" {
+				return true
+			}
+		}
 	}
 	return false
 }

@@ -99,7 +99,7 @@ func (c *call) createBucket() error {
 	}
 	_, err = c.opts.Catalog.CreateBucket(c.r.Context(), b)
 	if errors.Is(err, metadata.ErrBucketExists) {
-		return c.bucketExists(err)
+		err = c.bucketExists(&b, err)
 	}
 	if err != nil {
 		return err
@@ -178,12 +178,32 @@ func namesIn(list string) (names []string) {
 	return names
 }
 
-func (c *call) bucketExists(err error) error {
-	b, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
-	if lookup == nil && b.Owner == c.who.User {
+// bucketExists says that there is a bucket already. In us-east-1, and nowhere
+// else, S3 lets the owner make it again, which leaves it as it is but for its ACL.
+func (c *call) bucketExists(again *metadata.Bucket, err error) error {
+	old, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	switch {
+	case lookup != nil || old.Owner != c.who.User:
+		return because(errBucketAlreadyExists, err)
+	case c.opts.Region != sigv4.DefaultRegion || old.Region != c.opts.Region || again.Region != old.Region:
 		return because(errBucketAlreadyOwnedByYou, err)
 	}
-	return because(errBucketAlreadyExists, err)
+	return c.changeBucket(func(b *metadata.Bucket, a *access.Bucket) error {
+		document, given := again.Config[access.ConfigACL]
+		switch {
+		case !a.ACLs():
+		case !given:
+			delete(b.Config, access.ConfigACL)
+		default:
+			var acl metadata.ACL
+			if err := json.Unmarshal(document, &acl); err != nil {
+				return err
+			}
+			b.Config[access.ConfigACL] = document
+			return admitACL(a, &acl)
+		}
+		return nil
+	})
 }
 
 // readCreation reads the body of CreateBucket: where the bucket is to be, and its

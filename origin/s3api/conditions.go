@@ -1,8 +1,9 @@
 package s3api
 
 import (
+	"errors"
 	"net/http"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,12 +97,79 @@ func (c *call) writeCond() (metadata.Cond, error) {
 			return cond, refuse(errNotImplemented, "").with("Header", name)
 		}
 	}
-	switch {
-	case len(cond.IfMatch) > 0 && len(cond.IfNoneMatch) > 0:
+	if len(cond.IfMatch) > 0 && len(cond.IfNoneMatch) > 0 {
 		return cond, refuse(errNotImplemented, "").with("Header", "If-Match,If-None-Match")
-	case len(cond.IfNoneMatch) > 0 && !slices.Equal(cond.IfNoneMatch, []string{"*"}):
-		// S3 knows it only as "create, and replace nothing".
-		return cond, refuse(errNotImplemented, "").with("Header", "If-None-Match")
 	}
 	return cond, nil
+}
+
+// The headers of a likeness.
+const (
+	ifMatchSize = "X-Amz-If-Match-Size"
+	ifMatchTime = "X-Amz-If-Match-Last-Modified-Time"
+)
+
+// likeness is what a version must be like to be deleted, beside its ETag: S3 has
+// these conditions in directory buckets; here they hold in all, as in Ceph and
+// versitygw. The zero value is no condition.
+type likeness struct {
+	size     *int64
+	modified *time.Time // to the second
+}
+
+// readLikeness reads such conditions. An empty text is none; names are those of
+// the arguments, for errors.
+func readLikeness(size, modified string, names [2]string) (likeness, error) {
+	var l likeness
+	if size != "" {
+		n, err := strconv.ParseInt(size, 10, 64)
+		if err != nil || n < 0 {
+			return l, badArgument(names[0], asUTF8(size), "The size must be a whole number of bytes.")
+		}
+		l.size = &n
+	}
+	if modified != "" {
+		t, err := http.ParseTime(modified)
+		if err != nil {
+			t, err = time.Parse(time.RFC3339, modified)
+		}
+		if err != nil {
+			return l, badArgument(names[1], asUTF8(modified), "The time must be of the form %q or %q.", http.TimeFormat, time.RFC3339)
+		}
+		t = t.Truncate(time.Second)
+		l.modified = &t
+	}
+	return l, nil
+}
+
+func (l likeness) isSet() bool { return l.size != nil || l.modified != nil }
+
+// check says whether v, which may be a delete marker, is like that.
+func (l likeness) check(v *metadata.Version) error {
+	switch {
+	case l.size != nil && *l.size != v.Size:
+		return refuse(errPreconditionFailed, "").with("Condition", "x-amz-if-match-size")
+	case l.modified != nil && !l.modified.Equal(v.Modified.UTC().Truncate(time.Second)):
+		return refuse(errPreconditionFailed, "").with("Condition", "x-amz-if-match-last-modified-time")
+	}
+	return nil
+}
+
+// mayRemove checks the likeness of the version that is to be deleted and guards
+// the delete against another that takes its place meanwhile. Found is false where
+// there is nothing to delete.
+func (c *call) mayRemove(ref metadata.Ref, l likeness, cond *metadata.Cond) (found bool, err error) {
+	v, err := c.opts.Catalog.Lookup(c.r.Context(), ref)
+	missing := errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrNoSuchVersion)
+	switch {
+	case v.DeleteMarker: // which the error says, too
+	case missing:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	if ref.VersionID == "" { // one that is named can only go, not change
+		cond.IfVersion = v.ID
+	}
+	return true, l.check(&v)
 }

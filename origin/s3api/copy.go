@@ -24,7 +24,7 @@ func parseCopySource(s string) (metadata.Ref, error) {
 		if err != nil || len(q) != 1 || len(q["versionId"]) != 1 || q.Get("versionId") == "" {
 			return ref, badArgument("x-amz-copy-source", asUTF8(s), "Unsupported copy source parameter.")
 		}
-		if ref.VersionID = q.Get("versionId"); !metadata.IsVersionID(ref.VersionID) {
+		if ref.VersionID = q.Get("versionId"); !isVersionID(ref.VersionID) {
 			return ref, badArgument("x-amz-copy-source", asUTF8(s), "Invalid version id specified")
 		}
 	}

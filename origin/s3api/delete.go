@@ -10,9 +10,14 @@ import (
 	"meridian/metadata/access"
 )
 
-// remove deletes one version. That there was none is no error to S3, unless the
-// client said what there should be.
-func (c *call) remove(ref metadata.Ref, cond metadata.Cond) (metadata.Version, error) {
+// remove deletes one version, if it is like l. That there was none is no error to
+// S3, unless the client said by an ETag what there should be.
+func (c *call) remove(ref metadata.Ref, l likeness, cond metadata.Cond) (metadata.Version, error) {
+	if l.isSet() {
+		if found, err := c.mayRemove(ref, l, &cond); err != nil || !found && len(cond.IfMatch) == 0 {
+			return metadata.Version{}, err
+		}
+	}
 	v, err := c.opts.Objects.Delete(c.r.Context(), ref, cond)
 	missing := errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrNoSuchVersion)
 	if missing && len(cond.IfMatch) == 0 {
@@ -31,8 +36,8 @@ type deleteTarget struct {
 	Key              string  `xml:"Key"`
 	VersionID        string  `xml:"VersionId"`
 	ETag             *string `xml:"ETag"`
-	LastModifiedTime *string `xml:"LastModifiedTime"`
-	Size             *string `xml:"Size"`
+	LastModifiedTime string  `xml:"LastModifiedTime"`
+	Size             string  `xml:"Size"`
 }
 
 // deleteParallel is how many of the keys of one DeleteObjects are removed at
@@ -103,10 +108,14 @@ func (c *call) deleteAll(b *access.Bucket, targets []deleteTarget) []deleteResul
 }
 
 func (c *call) deleteOne(b *access.Bucket, t *deleteTarget) deleteResult {
-	if t.LastModifiedTime != nil || t.Size != nil {
-		return deleteResult{err: errNotImplemented} // conditions of directory buckets
-	}
 	if err := checkKey(t.Key); err != nil {
+		return deleteResult{err: err}
+	}
+	if t.VersionID != "" && !isVersionID(t.VersionID) {
+		return deleteResult{err: errNoSuchVersion} // a version that there cannot be, on S3, too
+	}
+	like, err := readLikeness(t.Size, t.LastModifiedTime, [2]string{"Size", "LastModifiedTime"})
+	if err != nil {
 		return deleteResult{err: err}
 	}
 	r := c.request(actionOf("DeleteObject", t.VersionID != ""), t.Key, t.VersionID)
@@ -124,13 +133,13 @@ func (c *call) deleteOne(b *access.Bucket, t *deleteTarget) deleteResult {
 		if len(cond.IfMatch) == 0 {
 			return deleteResult{err: errPreconditionFailed}
 		}
-		if *t.ETag != "*" { // which tells of no ETag
-			if err := c.permit(b, c.request("s3:GetObject", t.Key, "")); err != nil {
-				return deleteResult{err: err}
-			}
+	}
+	if like.isSet() || t.ETag != nil && *t.ETag != "*" { // which tells of no ETag
+		if err := c.permit(b, c.request("s3:GetObject", t.Key, "")); err != nil {
+			return deleteResult{err: err}
 		}
 	}
-	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: t.Key, VersionID: t.VersionID}, cond)
+	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: t.Key, VersionID: t.VersionID}, like, cond)
 	return deleteResult{v, err}
 }
 

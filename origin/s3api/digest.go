@@ -44,7 +44,7 @@ func (c *call) readDigest() (*digest, error) {
 	if err := d.readTrailerName(c.r.Header); err != nil {
 		return nil, err
 	}
-	return d, d.checkSDK(c.header("X-Amz-Sdk-Checksum-Algorithm"))
+	return d, d.checkSDK(c)
 }
 
 func (d *digest) readHeaders(c *call) error {
@@ -117,15 +117,21 @@ func (d *digest) readTrailerName(h http.Header) error {
 	return nil
 }
 
-// checkSDK holds x-amz-sdk-checksum-algorithm against the checksum that came.
-func (d *digest) checkSDK(name string) error {
-	if name == "" {
+// checkSDK holds x-amz-sdk-checksum-algorithm against the checksum that came. Who
+// signs a URL that names an algorithm has no bytes yet, and who uses it sends what
+// any HTTP client sends: such a body is kept with that checksum, compared to none.
+func (d *digest) checkSDK(c *call) error {
+	const name = "X-Amz-Sdk-Checksum-Algorithm"
+	value := c.header(name)
+	if value == "" {
 		return nil
 	}
-	alg, ok := checksum.Parse(name)
+	alg, ok := checksum.Parse(value)
 	switch {
 	case !ok:
 		return refuse(errInvalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+	case d.algorithm == "" && c.r.Header.Get(name) == "":
+		d.algorithm = alg
 	case d.algorithm == "" && d.md5 == "":
 		return refuse(errInvalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
 	case d.algorithm != "" && alg != d.algorithm:

@@ -74,7 +74,7 @@ func TestXMLAnswers(t *testing.T) {
 	w.must("PUT", "/bkt?versioning", []byte(`<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>`))
 	w.must("DELETE", "/bkt/copy", nil)
 	w.golden("versions", w.must("GET", "/bkt?versions&prefix=c", nil).body)
-	del := []byte(`<Delete><Object><Key>copy</Key><VersionId>null</VersionId></Object><Object><Key>new</Key></Object><Object><Key>q</Key><Size>1</Size></Object></Delete>`)
+	del := []byte(`<Delete><Object><Key>copy</Key><VersionId>null</VersionId></Object><Object><Key>new</Key></Object><Object><Key>q</Key><VersionId>none</VersionId></Object></Delete>`)
 	w.golden("delete", w.must("POST", "/bkt?delete", del, "Content-MD5: "+md5Of(del)).body)
 	for _, tt := range []struct{ name, path, header string }{
 		{"error-key", "/bkt/none%26", ""},

@@ -25,22 +25,30 @@ func (c *call) versionID() (string, error) {
 		return "", nil
 	case id == "":
 		return "", badArgument("versionId", "", "Version id cannot be the empty string")
-	case isUUID(id):
-		return "", errNoSuchVersion // of a server that calls its versions so
-	case !metadata.IsVersionID(id):
+	case !isVersionID(id):
 		return "", badArgument("versionId", id, "Invalid version id specified")
 	}
 	return id, nil
 }
 
-// isUUID says whether s is of the form of a UUID.
-func isUUID(s string) bool {
-	if len(s) != 36 {
+// isVersionID says whether s could be a version ID: one of ours or, of a version
+// that there is not, one as MinIO (UUIDs) or Amazon, Ceph and SeaweedFS (32 letters
+// and digits) make them. Who comes from there may have such in their books.
+func isVersionID(s string) bool {
+	if metadata.IsVersionID(s) {
+		return true
+	}
+	if len(s) != 32 && len(s) != 36 {
 		return false
 	}
-	for i := range len(s) {
-		dash := i == 8 || i == 13 || i == 18 || i == 23
-		if dash != (s[i] == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", rune(s[i])) {
+	for i, c := range []byte(s) {
+		switch dash := i == 8 || i == 13 || i == 18 || i == 23; {
+		case len(s) == 36 && dash != (c == '-'):
+			return false
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		case len(s) == 36 && dash:
+		case len(s) == 32 && (c >= 'g' && c <= 'z' || c >= 'G' && c <= 'Z' || c == '.' || c == '_' || c == '-'):
+		default:
 			return false
 		}
 	}

@@ -115,10 +115,9 @@ func (c *call) deleteObject() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"} {
-		if c.header(name) != "" {
-			return refuse(errNotImplemented, "").with("Header", name)
-		}
+	like, err := readLikeness(c.header(ifMatchSize), c.header(ifMatchTime), [2]string{strings.ToLower(ifMatchSize), strings.ToLower(ifMatchTime)})
+	if err != nil {
+		return err
 	}
 	id, err := c.versionID()
 	if err != nil {
@@ -127,7 +126,7 @@ func (c *call) deleteObject() error {
 	if cond.BypassGovernance, err = c.mayBypassGovernance(c.key); err != nil {
 		return err
 	}
-	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: id}, cond)
+	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: c.key, VersionID: id}, like, cond)
 	if err != nil {
 		return err
 	}
