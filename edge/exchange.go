@@ -91,7 +91,7 @@ func (x *exchange) fail(ctx context.Context, err error) {
 		x.n.log.WarnContext(ctx, "request failed", "bucket", x.object.Bucket, "key", x.object.Key, "status", e.status, "err", err)
 	}
 	if !x.caller.node { // an error tells nothing that its reader may not know
-		x.n.corsRules(x.object.Bucket).Actual(x.w.Header(), x.r)
+		x.n.corsRules(x.object.Bucket).Brief(x.w.Header(), x.r)
 	}
 	if x.hopped && !errors.Is(err, fetch.ErrClosed) {
 		x.w.Header().Set(hop.Zone, zoneVerdict(err))
@@ -240,7 +240,7 @@ func (x *exchange) allowOrigin() {
 	if x.caller.node || rules == nil && x.caller.User != "" && !x.caller.link && !x.n.everybody(x.object.Bucket) {
 		return
 	}
-	rules.Actual(x.w.Header(), x.r)
+	rules.Brief(x.w.Header(), x.r)
 }
 
 // preflight tells a browser which requests a page of another origin may make. By

@@ -2,6 +2,7 @@ package cors_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -111,6 +112,17 @@ func TestActual(t *testing.T) {
 		if !slices.Contains(strings.Split(h.Get("Access-Control-Expose-Headers"), ", "), name) {
 			t.Errorf("by default a page may not read %s", name)
 		}
+	}
+	brief := http.Header{}
+	(*cors.Config)(nil).Brief(brief, request("GET", "", ""))
+	if brief.Get("Access-Control-Allow-Origin") != "*" || brief.Get("Access-Control-Expose-Headers") != "*, ETag" || len(brief) != 2 {
+		t.Errorf("brief: %v", brief)
+	}
+	brief, h = http.Header{}, http.Header{}
+	rules().Brief(brief, request("GET", "https://a.example.com", ""))
+	rules().Actual(h, request("GET", "https://a.example.com", ""))
+	if !maps.EqualFunc(brief, h, slices.Equal) || len(h) < 2 {
+		t.Errorf("by rules: %v, brief %v", h, brief)
 	}
 }
 
