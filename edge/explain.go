@@ -26,7 +26,7 @@ const (
 // explain tells what the node holds of an object, and why it last had to ask for
 // it. versionID is that of the URL, or empty.
 func (n *Node) explain(ctx context.Context, o purge.Object, versionID string) metadata.Holding {
-	e := metadata.Holding{Node: n.cfg.ID, Tier: n.cfg.Tier, Region: n.cfg.Region, Lease: n.lease.held()}
+	e := metadata.Holding{Node: n.cfg.ID, Tier: n.cfg.Tier, Region: n.cfg.Region, Lease: n.lease.held(), Queue: n.queue(o.Bucket)}
 	name := headName(o, versionID)
 	e.Miss = n.reasons.last(name, false)
 	h := n.peek(ctx, name)
@@ -47,6 +47,16 @@ func (n *Node) explain(ctx context.Context, o purge.Object, versionID string) me
 		e.Slices = n.heldSlices(o, h)
 	}
 	return e
+}
+
+// queue tells of the slices of a bucket that ask, or wait to; nil where none waits.
+func (n *Node) queue(bucket string) *metadata.Queue {
+	taken, waiting := n.turns.Load(bucket)
+	atPeers, more := n.peerTurns.Load(bucket)
+	if waiting+more == 0 {
+		return nil
+	}
+	return &metadata.Queue{Asking: taken + atPeers, Waiting: waiting + more}
 }
 
 // tellHead describes a head that is held.
@@ -163,6 +173,9 @@ func debugLine(e metadata.Holding) string {
 	}
 	if len(e.Variants) > 0 && len(e.Variants[0].Fields) > 0 {
 		parts = append(parts, "variants="+strconv.Itoa(len(e.Variants)))
+	}
+	if q := e.Queue; q != nil {
+		parts = append(parts, fmt.Sprintf("asking=%d; waiting=%d", q.Asking, q.Waiting))
 	}
 	if m := e.SliceMiss; m != nil {
 		parts = append(parts, fmt.Sprintf("slice-miss=%d:%s", *m.Slice, m.Reason))

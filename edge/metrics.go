@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -31,6 +33,7 @@ type metrics struct {
 	peerRequests *prometheus.CounterVec
 	// aheadRequests are those that edges made ahead of clients; likewise.
 	aheadRequests *prometheus.CounterVec
+	turnWaits     *prometheus.HistogramVec // by who is asked, and outcome
 }
 
 func newMetrics(n *Node) (*metrics, error) {
@@ -65,6 +68,10 @@ func newMetrics(n *Node) (*metrics, error) {
 		aheadRequests: counter("ahead_requests_total", "Requests of edges that fetch ahead, by how they were answered.", "result"),
 		peerRequests:  counter("peer_requests_total", "Requests of other edges of the region, by how they were answered.", "result"),
 	}
+	m.turnWaits = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "meridian_cache_turn_wait_seconds", ConstLabels: labels, Buckets: prometheus.ExponentialBuckets(1e-3, 4, 9),
+		Help: "How long slices waited for others of their bucket to be answered, of those that had to, by who is asked and outcome: ok, error (nothing was answered), left (nobody wanted it any more).",
+	}, []string{"asked", "outcome"})
 	for r := range results {
 		m.latency[r] = latency.WithLabelValues(r.String())
 	}
@@ -90,7 +97,10 @@ func newMetrics(n *Node) (*metrics, error) {
 		gauge("indexed_heads", "Heads that purges can find.", func() float64 { return float64(n.index.Len()) }),
 		gauge("lease_seconds", "How long heads may still be served without asking upstream.", func() float64 { return max(0, n.lease.remaining().Seconds()) }),
 	}
+	collectors = append(collectors, m.turnWaits)
+	collectors = append(collectors, turnGauges("upstream", n.turns, labels)...)
 	if n.peers != nil {
+		collectors = append(collectors, turnGauges("peer", n.peerTurns, labels)...)
 		n.peers.asked = counter("peer_fetches_total", "Requests to other edges of the region, by peer and whether it held what was asked for.", "peer", "result")
 		collectors = append(collectors, n.peers.asked)
 	}
@@ -100,6 +110,39 @@ func newMetrics(n *Node) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// turnGauges tell of the slices that ask, or wait to.
+func turnGauges(asked string, turns *fetch.Turns, labels prometheus.Labels) []prometheus.Collector {
+	labels = maps.Clone(labels)
+	labels["asked"] = asked
+	gauge := func(name, help string, value func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "meridian_cache_" + name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		gauge("turns_taken", "Slices of objects that are being asked for, so many of each bucket at most, by who is asked.", func() int {
+			taken, _ := turns.Total()
+			return taken
+		}),
+		gauge("turns_waiting", "Slices of objects that wait for others of their bucket to be answered, by who is asked.", func() int {
+			_, waiting := turns.Total()
+			return waiting
+		}),
+	}
+}
+
+// waited notes how a wait for a turn ended.
+func (m *metrics) waited(asked string, took time.Duration, err error) {
+	outcome := "ok"
+	switch {
+	case err == nil:
+	case fetch.IsTimeout(err):
+		outcome = "error"
+	default:
+		outcome = "left"
+	}
+	m.turnWaits.WithLabelValues(asked, outcome).Observe(took.Seconds())
 }
 
 func (m *metrics) count(s *tally.Sample) {

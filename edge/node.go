@@ -260,8 +260,6 @@ func New(cfg Config) (*Node, error) {
 		reading:      semaphore.NewWeighted(aheadLeast + cfg.Media[0].Tier.Stats().Capacity/aheadShare/cache.SliceSize),
 		heads:        fetch.NewCollapse[*filled](fillTimeout),
 		slices:       fetch.NewCollapse[*piece](fillTimeout),
-		turns:        fetch.NewTurns(sliceTurns, fillTimeout),
-		peerTurns:    fetch.NewTurns(sliceTurns, fillTimeout),
 		flights:      newFlights(&cfg, limits),
 		tally:        tally.New(),
 		kick:         make(chan struct{}, 1),
@@ -270,6 +268,8 @@ func New(cfg Config) (*Node, error) {
 		started:      cfg.Now().UTC(),
 		run:          rand.Int64(),
 	}
+	n.turns = fetch.NewTurns(sliceTurns, fillTimeout, func(took time.Duration, err error) { n.metrics.waited("upstream", took, err) })
+	n.peerTurns = fetch.NewTurns(sliceTurns, fillTimeout, func(took time.Duration, err error) { n.metrics.waited("peer", took, err) })
 	n.ahead, n.budget = newAhead(&cfg, n.tally), newAllowance(cfg.Prefetch.Budget)
 	n.warms = make(warmQueue, maxWarms)
 	if cfg.Prefetch.On {

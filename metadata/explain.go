@@ -58,6 +58,17 @@ type Holding struct {
 	// Variants are, of a pull zone, all answers held for the URL, the newest
 	// first, of which Head and Slices are; the first fifty.
 	Variants []HeldVariant `json:"variants,omitempty"`
+	// Queue is there where slices of the bucket, of this object or others, wait for
+	// their turn to be asked for: the next tier answers more slowly than clients want
+	// what is not held.
+	Queue *Queue `json:"queue,omitempty"`
+}
+
+// Queue tells how many slices of a bucket a node asks for at this moment, and how
+// many wait for some of those to be answered.
+type Queue struct {
+	Asking  int `json:"asking"`
+	Waiting int `json:"waiting"`
 }
 
 // HeldVariant is an answer of a pull zone as a node holds it.

@@ -61,7 +61,7 @@ func printExplanation(out io.Writer, e metadata.Explanation, now time.Time) erro
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "node\ttier\tregion\thead\tage\tttl\tslices\tlast miss\n")
 	for _, n := range e.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", n.Node, n.Tier, n.Region, describeHeld(n.Head, n.Slices, n.Lease, e.Version), describeMisses(now, n.Miss, n.SliceMiss))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", n.Node, n.Tier, n.Region, describeHeld(n.Head, n.Slices, n.Lease, e.Version), describeMisses(now, n.Miss, n.SliceMiss)+describeQueue(n.Queue))
 		for _, v := range n.Variants {
 			if len(v.Fields) == 0 && len(n.Variants) == 1 {
 				continue // told already
@@ -130,6 +130,15 @@ func describeMisses(now time.Time, misses ...*metadata.Miss) string {
 		return "-"
 	}
 	return strings.Join(texts, "; ")
+}
+
+// describeQueue tells of slices that wait, beside the last miss: what is not held is
+// late for that.
+func describeQueue(q *metadata.Queue) string {
+	if q == nil {
+		return ""
+	}
+	return fmt.Sprintf("; slices of the bucket: %d asked for, %d wait for their turn", q.Asking, q.Waiting)
 }
 
 // rounded is d to about three digits.

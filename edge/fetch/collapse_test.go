@@ -217,7 +217,7 @@ func TestCollapseWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fetch.NewCollapse[int](time.Second)
 		defer c.Close()
-		turns := fetch.NewTurns(1, time.Minute)
+		turns := fetch.NewTurns(1, time.Minute, func(time.Duration, error) {})
 		terms := fetch.Terms{Turn: func(ctx context.Context) (func(bool), error) { return turns.Take(ctx, "q") }}
 		done, err := turns.Take(t.Context(), "q")
 		if err != nil {

@@ -19,6 +19,7 @@ var errStuck = errors.New("those before it in the queue get no answer")
 type Turns struct {
 	most     int
 	patience time.Duration
+	waited   func(took time.Duration, err error)
 
 	mu     sync.Mutex
 	queues map[string]*queue // of those that somebody is in
@@ -31,9 +32,31 @@ type queue struct {
 }
 
 // NewTurns returns Turns of which most may be taken at a time, in each queue. Who
-// waits gives up when for all of patience no turn has ended well.
-func NewTurns(most int, patience time.Duration) *Turns {
-	return &Turns{most: most, patience: patience, queues: map[string]*queue{}}
+// waits gives up when for all of patience no turn has ended well. waited is told of
+// all who had to wait: for how long, and with which error where their turn did not
+// come.
+func NewTurns(most int, patience time.Duration, waited func(took time.Duration, err error)) *Turns {
+	return &Turns{most: most, patience: patience, waited: waited, queues: map[string]*queue{}}
+}
+
+// Load is how many turns of a queue are taken, and how many wait for theirs.
+func (t *Turns) Load(name string) (taken, waiting int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if q := t.queues[name]; q != nil {
+		return q.taken, q.waiting.Len()
+	}
+	return 0, 0
+}
+
+// Total is Load of all queues together.
+func (t *Turns) Total() (taken, waiting int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, q := range t.queues {
+		taken, waiting = taken+q.taken, waiting+q.waiting.Len()
+	}
+	return taken, waiting
 }
 
 // Take waits for a turn in a queue. The caller ends it by calling done once, and
@@ -42,7 +65,9 @@ func NewTurns(most int, patience time.Duration) *Turns {
 func (t *Turns) Take(ctx context.Context, name string) (done func(well bool), err error) {
 	q, place := t.enter(name)
 	if place != nil {
-		if err := t.wait(ctx, q, place); err != nil {
+		began := time.Now()
+		err := t.wait(ctx, q, place)
+		if t.waited(time.Since(began), err); err != nil {
 			return nil, err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 func TestTurnsAreTakenInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := fetch.NewTurns(2, time.Minute)
+		turns := fetch.NewTurns(2, time.Minute, func(time.Duration, error) {})
 		const callers = 20
 		var mu sync.Mutex
 		var order []int
@@ -65,7 +65,7 @@ func TestTurnsThatDoNotMove(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				turns := fetch.NewTurns(1, 10*time.Second)
+				turns := fetch.NewTurns(1, 10*time.Second, func(time.Duration, error) {})
 				var wg sync.WaitGroup
 				var mu sync.Mutex
 				got, late := 0, 0
@@ -106,7 +106,7 @@ func TestTurnsThatDoNotMove(t *testing.T) {
 func TestTurnsOfThoseWhoLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := fetch.NewTurns(1, time.Minute)
+		turns := fetch.NewTurns(1, time.Minute, func(time.Duration, error) {})
 		first, err := turns.Take(t.Context(), "q")
 		if err != nil {
 			t.Fatal(err)
@@ -135,5 +135,59 @@ func TestTurnsOfThoseWhoLeave(t *testing.T) {
 		synctest.Wait()
 		first(true)
 		wg.Wait()
+	})
+}
+
+// How many wait, and for how long they did, is told, and whose turn never came.
+func TestTurnsTellWhoWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		waits := map[time.Duration]error{}
+		turns := fetch.NewTurns(1, time.Minute, func(took time.Duration, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			waits[took] = err
+		})
+		load := func(when string, taken, waiting int) {
+			t.Helper()
+			synctest.Wait()
+			if a, b := turns.Load("q"); a != taken || b != waiting {
+				t.Errorf("%s: %d taken and %d waiting, want %d and %d", when, a, b, taken, waiting)
+			}
+			if a, b := turns.Total(); a != taken+1 || b != waiting {
+				t.Errorf("%s: %d taken and %d waiting in all", when, a, b)
+			}
+		}
+		other, err := turns.Take(t.Context(), "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		load("at first", 0, 0)
+		first, err := turns.Take(t.Context(), "q")
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := errors.New("client went away")
+		ctx, leave := context.WithCancelCause(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = turns.Take(ctx, "q") })
+		wg.Go(func() {
+			if done, err := turns.Take(t.Context(), "q"); err == nil {
+				done(true)
+			}
+		})
+		load("two wait", 1, 2)
+		time.Sleep(2 * time.Second)
+		leave(gone)
+		load("one has left", 1, 1)
+		time.Sleep(time.Second)
+		first(true)
+		wg.Wait()
+		load("in the end", 0, 0)
+		other(true)
+		if len(waits) != 2 || !errors.Is(waits[2*time.Second], gone) || waits[3*time.Second] != nil {
+			t.Errorf("waits %v", waits)
+		}
 	})
 }
