@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// maxHeld is how much of an answer is held back at most.
-const maxHeld = 64 << 10
+// maxHeld is how much of an answer is held back at most: a body of 32 KiB with its
+// header.
+const maxHeld = 40 << 10
 
 // Held is a connection that keeps back what is written to it. net/http writes an
 // answer that does not fit into its 4 KiB in two pieces at least, and each piece
@@ -22,7 +23,7 @@ var heldBuffers = sync.Pool{New: func() any { b := make([]byte, 0, maxHeld); ret
 
 type heldKey struct{}
 
-// Hold keeps back what is written to the connection of a request, up to 64 KiB,
+// Hold keeps back what is written to the connection of a request, up to 40 KiB,
 // until Release. It is nil, and nothing is kept back, where that is not TCP in
 // clear, or not served by this package.
 func Hold(ctx context.Context) *Held {
@@ -36,14 +37,22 @@ func Hold(ctx context.Context) *Held {
 // Release sends what was kept back. Its error is that of the connection, on which
 // nothing can be sent any more.
 func (h *Held) Release() error {
-	if h == nil || h.buf == nil {
+	if h == nil {
+		return nil
+	}
+	return h.release(h.TCPConn.Write)
+}
+
+// release has what was kept back sent by write, which writes all or fails.
+func (h *Held) release(write func([]byte) (int, error)) error {
+	if h.buf == nil {
 		return nil
 	}
 	buf := h.buf
 	h.buf = nil
 	var err error
 	if len(*buf) > 0 {
-		_, err = h.TCPConn.Write(*buf)
+		_, err = write(*buf)
 	}
 	*buf = (*buf)[:0]
 	heldBuffers.Put(buf)
@@ -62,9 +71,11 @@ func (h *Held) Write(p []byte) (int, error) {
 	return h.TCPConn.Write(p)
 }
 
-// ReadFrom has the kernel send a file, where r is one.
+// ReadFrom has the kernel send a file, where r is one. What was kept back goes with
+// its first bytes, where the system can do that: a client that is woken for a header
+// alone is woken twice.
 func (h *Held) ReadFrom(r io.Reader) (int64, error) {
-	if err := h.Release(); err != nil {
+	if err := h.release(func(p []byte) (int, error) { return writeMore(h.TCPConn, p) }); err != nil {
 		return 0, err
 	}
 	return h.TCPConn.ReadFrom(r)

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -33,7 +35,15 @@ func TestAHeldAnswerIsOneWrite(t *testing.T) {
 		switch r.URL.Path {
 		case "/panic":
 			panic("oops")
-		case "/file":
+		case "/file", "/together":
+			if r.URL.Path == "/together" {
+				_ = http.NewResponseController(w).Flush()
+				if held.buf == nil || len(*held.buf) == 0 {
+					t.Error("the header was written already, or not at all")
+				}
+			} else {
+				_ = held.Release()
+			}
 			f, err := os.Open(file)
 			if err != nil {
 				t.Error(err)
@@ -64,9 +74,16 @@ func TestAHeldAnswerIsOneWrite(t *testing.T) {
 	}
 	defer conn.Close()
 	in := bufio.NewReader(conn)
+	alone := 0 // answers whose header came by itself
 	ask := func(path string) (int, []byte) {
 		if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := in.Peek(1); err != nil {
+			t.Fatal(err)
+		}
+		if first, _ := in.Peek(in.Buffered()); bytes.HasSuffix(first, []byte("\r\n\r\n")) {
+			alone++
 		}
 		res, err := http.ReadResponse(in, nil)
 		if err != nil {
@@ -85,8 +102,14 @@ func TestAHeldAnswerIsOneWrite(t *testing.T) {
 			t.Errorf("%d with %d bytes of %d", status, len(got), n)
 		}
 	}
-	if status, got := ask("/file"); status != 200 || !bytes.Equal(got, whole) {
-		t.Errorf("%d with %d bytes of a file of %d", status, len(got), len(whole))
+	const times = 20
+	for _, path := range append([]string{"/file"}, slices.Repeat([]string{"/together"}, times)...) {
+		if status, got := ask(path); status != 200 || !bytes.Equal(got, whole) {
+			t.Errorf("%d with %d bytes of a file of %d", status, len(got), len(whole))
+		}
+	}
+	if runtime.GOOS == "linux" && alone >= times {
+		t.Error("the headers of files came by themselves")
 	}
 	if status, _ := ask("/panic"); status != 500 {
 		t.Errorf("a panic is answered with %d", status)

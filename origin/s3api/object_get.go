@@ -202,7 +202,8 @@ func (c *call) writeSpan(v *metadata.Version, s *span) {
 	}
 }
 
-// heldBody is the greatest body that leaves together with its header.
+// heldBody is the greatest body that is held back to leave with its header by one
+// write.
 const heldBody = 32 << 10
 
 // sendBody streams the bytes. Once the status is out, all that can be said of a
@@ -218,10 +219,13 @@ func (c *call) sendBody(v *metadata.Version, s span) error {
 	if c.forCache() && s.n <= hop.SumLimit {
 		return c.sendSummed(body, s)
 	}
-	if s.n <= heldBody {
-		c.w.held = httpserve.Hold(c.r.Context())
-	}
+	c.w.held = httpserve.Hold(c.r.Context())
 	c.w.WriteHeader(s.status)
+	if s.n > heldBody && c.w.held != nil {
+		// The header waits for the body in the connection, and net/http has no reason
+		// left to read the beginning of a file by itself.
+		_ = c.w.ctl.Flush() // an error is the client's, and comes up again
+	}
 	n, err := io.Copy(c.w, body)
 	if err == nil && n != s.n {
 		err = io.ErrUnexpectedEOF

@@ -16,8 +16,7 @@ import (
 
 // sendChunk is how much may be sent between two looks at the clock. It is what
 // the slowest client must take within Options.Stall: by default 9 KiB/s. With less,
-// files cost more to send, as each piece begins with a read and a small write of
-// net/http's own; with more they do too, as more waits in the socket.
+// files cost more to send, and with more too, as more waits in the socket.
 const sendChunk = 512 << 10
 
 // response counts what is sent and gives every piece of it a time to be
