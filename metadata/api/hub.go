@@ -223,14 +223,14 @@ func newFrame(e metadata.Event) (frame, error) {
 		}
 		f.accessKey = d.AccessKey
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "id: %s\nevent: %s\ndata: ", e.Seq, e.Type)
-	enc := json.NewEncoder(&b)
+	b := bytes.NewBuffer(make([]byte, 0, 1<<10))
+	fmt.Fprintf(b, "id: %s\nevent: %s\ndata: ", e.Seq, e.Type)
+	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(e); err != nil { // which ends the line
 		return f, fmt.Errorf("event %s: %w", e.Seq, err)
 	}
 	b.WriteByte('\n')
-	f.text = b.Bytes()
+	f.text = bytes.Clone(b.Bytes()) // the hub keeps thousands of them
 	return f, nil
 }
