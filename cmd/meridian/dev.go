@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,7 +173,7 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	db := postgres.Config{URL: pg.URL(), MasterKey: key, Region: o.regions[0], MaxConns: 24, Log: log}
+	db := postgres.Config{URL: pg.URL(), MasterKey: key, Region: o.regions[0], MaxConns: devConns(), Log: log}
 	store, err := postgres.Open(ctx, db)
 	if err != nil {
 		return errors.Join(err, pg.Stop(context.WithoutCancel(ctx)))
@@ -187,6 +188,11 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	}
 	return runUnits(ctx, log, append(units, roles...))
 }
+
+// devConns is how many connections all roles share. Postgres runs on the same cores:
+// beyond a few for each of them nothing gets faster, and each connection is a process
+// of 5 MB.
+func devConns() int { return min(max(8, 4*runtime.GOMAXPROCS(0)), 24) }
 
 // listen binds every port first, so that one in use is told before anything
 // starts.
