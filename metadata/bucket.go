@@ -190,6 +190,16 @@ type Buckets interface {
 	DeleteBucket(ctx context.Context, name string) error
 }
 
+// CheckNewBucketName refuses what CheckBucketName does, and labels that begin or
+// end with a hyphen: Ceph and MinIO refuse them too, since no host can be called
+// so, which a bucket is in virtual-host style.
+func CheckNewBucketName(name string) error {
+	if strings.Contains(name, ".-") || strings.Contains(name, "-.") {
+		return Invalidf("bucket name %q has a hyphen beside a dot, as no host name has", name)
+	}
+	return CheckBucketName(name)
+}
+
 // CheckBucketName refuses what S3 refuses as the name of a general purpose
 // bucket: 3 to 63 lower-case letters, digits, dots and hyphens, beginning and
 // ending with a letter or digit, no adjacent dots, not an IPv4 address, no

@@ -123,7 +123,7 @@ func (c *call) createBucket() error {
 		return err
 	}
 	var wrong fieldErrors
-	if err := metadata.CheckBucketName(b.Name); err != nil {
+	if err := metadata.CheckNewBucketName(b.Name); err != nil {
 		wrong = append(wrong, FieldError{"name", reason(err)})
 	} else if metadata.IsSystemBucket(b.Name) {
 		wrong = append(wrong, FieldError{"name", errSystemBucket.Error()})

@@ -65,7 +65,7 @@ func (r *Rule) check() error {
 		return refuse(malformed, "")
 	case len(r.Transitions) > 0, len(r.NoncurrentTransitions) > 0:
 		return refuse(notImplemented, "There is no other storage class to which objects could move: leave out Transition and NoncurrentVersionTransition.")
-	case r.Expiration == nil && r.Noncurrent == nil && r.Abort == nil:
+	case r.Expiration == nil && r.Noncurrent == nil && r.Abort == nil && r.Hidden == nil:
 		return refuse(invalidRequest, "At least one action needs to be specified in a rule")
 	}
 	if r.Filter != nil {
@@ -84,6 +84,14 @@ func (r *Rule) check() error {
 	}
 	if r.Noncurrent != nil {
 		if err := r.Noncurrent.check(); err != nil {
+			return err
+		}
+	}
+	if r.Hidden != nil {
+		if err := s.prefixOnly("DelMarkerExpiration"); err != nil {
+			return err
+		}
+		if err := checkDays("Days", "DelMarkerExpiration", r.Hidden.Days); err != nil {
 			return err
 		}
 	}
@@ -168,6 +176,8 @@ func (e *Expiration) check(s *selection) error {
 	switch {
 	case n != 1:
 		return refuse(malformed, "")
+	case deref(e.AllVersions) && e.DeleteMarker != nil:
+		return refuse(malformed, "")
 	case e.Date != nil && !e.Date.Equal(e.Date.Truncate(day)):
 		return refuse(invalidArgument, "'Date' must be at midnight GMT")
 	case e.DeleteMarker != nil:
@@ -181,6 +191,9 @@ func (e *Expiration) check(s *selection) error {
 func (n *NoncurrentExpiration) check() error {
 	if n.Newer != nil && (*n.Newer < 1 || *n.Newer > maxNewer) {
 		return refuse(invalidArgument, "'NewerNoncurrentVersions' for NoncurrentVersionExpiration action must be a positive integer up to %d", maxNewer)
+	}
+	if n.Days == nil && n.Newer != nil {
+		return nil
 	}
 	return checkDays("NoncurrentDays", "NoncurrentVersionExpiration", n.Days)
 }

@@ -16,6 +16,7 @@ const (
 	Expire                  // the current version: as if a client had deleted the key
 	RemoveNoncurrent        // a version, or a delete marker, that is not the latest
 	RemoveMarker            // the delete marker that is all there is of a key
+	RemoveLast              // the current version that is all there is of a key
 )
 
 // Item is a version as it stands among those of its key.
@@ -30,6 +31,8 @@ type Item struct {
 	Newer int
 	// Alone says that the key has no other version.
 	Alone bool
+	// Current is, of one that is not the latest, that which is.
+	Current *metadata.Version
 }
 
 // Decide says what becomes of a version now, and by which rule: the first of
@@ -37,7 +40,7 @@ type Item struct {
 func (c *Config) Decide(it Item, now time.Time, clock Clock) (Action, *Rule) {
 	for i := range c.Rules {
 		r := &c.Rules[i]
-		if r.Status != Enabled || !r.selects(it.Version) {
+		if r.Status != Enabled {
 			continue
 		}
 		if a := r.decide(it, now, clock); a != Keep {
@@ -48,11 +51,29 @@ func (c *Config) Decide(it Item, now time.Time, clock Clock) (Action, *Rule) {
 }
 
 func (r *Rule) decide(it Item, now time.Time, clock Clock) Action {
+	latest := it.Version
+	if !it.Latest {
+		latest = it.Current
+	}
+	if latest != nil && r.endsKey(latest, now, clock) {
+		switch {
+		case !it.Latest:
+			return RemoveNoncurrent
+		case !it.Alone:
+			return Keep // until the others are gone, one of which would be current without it
+		case it.DeleteMarker:
+			return RemoveMarker
+		}
+		return RemoveLast
+	}
+	if !r.selects(it.Version) {
+		return Keep
+	}
 	due := func(t time.Time) bool { return !t.After(now) }
 	e, n := r.Expiration, r.Noncurrent
 	switch {
 	case !it.Latest:
-		if n != nil && n.Days != nil && it.Newer >= deref(n.Newer) && due(clock.After(it.Superseded, *n.Days)) {
+		if n != nil && it.Newer >= deref(n.Newer) && (n.Days == nil || due(clock.After(it.Superseded, *n.Days))) {
 			return RemoveNoncurrent
 		}
 	case it.DeleteMarker:
@@ -67,6 +88,22 @@ func (r *Rule) decide(it Item, now time.Time, clock Clock) Action {
 		}
 	}
 	return Keep
+}
+
+// endsKey says whether the rule ends a whole key now, by its current version or by
+// the delete marker that hides it.
+func (r *Rule) endsKey(latest *metadata.Version, now time.Time, clock Clock) bool {
+	if !r.selects(latest) {
+		return false
+	}
+	if latest.DeleteMarker {
+		return r.Hidden != nil && r.Hidden.Days != nil && !clock.After(latest.Modified, *r.Hidden.Days).After(now)
+	}
+	if r.Expiration == nil || !deref(r.Expiration.AllVersions) {
+		return false
+	}
+	at, ok := r.expiry(latest, clock)
+	return ok && !at.After(now)
 }
 
 // expiry is when the rule ends a current version that it selects.

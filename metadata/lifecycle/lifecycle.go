@@ -41,6 +41,8 @@ type Rule struct {
 	Expiration *Expiration           `json:"expiration,omitempty"`
 	Noncurrent *NoncurrentExpiration `xml:"NoncurrentVersionExpiration" json:"noncurrent,omitempty"`
 	Abort      *Abort                `xml:"AbortIncompleteMultipartUpload" json:"abort,omitempty"`
+	// Hidden is an extension of MinIO.
+	Hidden *HiddenExpiration `xml:"DelMarkerExpiration" json:"hidden,omitempty"`
 
 	// What would move objects to another storage class, which is refused.
 	Transitions           []struct{} `xml:"Transition" json:"-"`
@@ -76,10 +78,19 @@ type Expiration struct {
 	Days         *int  `json:"days,omitempty"`
 	Date         *Date `json:"date,omitempty"`
 	DeleteMarker *bool `xml:"ExpiredObjectDeleteMarker" json:"delete_marker,omitempty"`
+	// AllVersions, an extension of MinIO, has Days and Date end the whole key with
+	// its current version, and leave no delete marker.
+	AllVersions *bool `xml:"ExpiredObjectAllVersions" json:"all_versions,omitempty"`
+}
+
+// HiddenExpiration ends the whole key so many days after a delete marker hid it.
+type HiddenExpiration struct {
+	Days *int `json:"days,omitempty"`
 }
 
 // NoncurrentExpiration removes versions that have been noncurrent for so many
-// days, all but the newest Newer of a key.
+// days, all but the newest Newer of a key. Without Days, which S3 asks for and
+// MinIO does not, they go as soon as there are newer ones enough.
 type NoncurrentExpiration struct {
 	Days  *int `xml:"NoncurrentDays" json:"days,omitempty"`
 	Newer *int `xml:"NewerNoncurrentVersions" json:"newer,omitempty"`

@@ -79,11 +79,27 @@ func TestDecide(t *testing.T) {
 	action := func(a string) string {
 		return `<Rule><ID>r</ID><Status>Enabled</Status><Filter/>` + a + `</Rule>`
 	}
+	all := strings.Replace(days, "</Expiration>", "<ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>", 1)
+	hidden := action("<DelMarkerExpiration><Days>30</Days></DelMarkerExpiration>")
+	newest := action("<NoncurrentVersionExpiration><NewerNoncurrentVersions>2</NewerNoncurrentVersions></NoncurrentVersionExpiration>")
 	for name, c := range map[string]struct {
 		rules string
 		item  Item
 		want  Action
 	}{
+		"key, older version":       {all, Item{Version: object("logs/a", 1, old), Superseded: young, Current: object("logs/a", 1, old)}, RemoveNoncurrent},
+		"key, current not alone":   {all, Item{Version: object("logs/a", 1, old), Latest: true}, Keep},
+		"key, current alone":       {all, Item{Version: object("logs/a", 1, old), Latest: true, Alone: true}, RemoveLast},
+		"key, young current":       {all, Item{Version: object("logs/a", 1, old), Superseded: old, Current: object("logs/a", 1, young)}, Keep},
+		"key, hidden":              {all, Item{Version: object("logs/a", 1, old), Superseded: old, Current: marker(old)}, Keep},
+		"hidden, version":          {hidden, Item{Version: object("logs/a", 1, old), Superseded: old, Current: marker(old)}, RemoveNoncurrent},
+		"hidden, marker not alone": {hidden, Item{Version: marker(old), Latest: true}, Keep},
+		"hidden, marker alone":     {hidden, Item{Version: marker(old), Latest: true, Alone: true}, RemoveMarker},
+		"hidden, not for long":     {hidden, Item{Version: object("logs/a", 1, old), Superseded: young, Current: marker(young)}, Keep},
+		"hidden, is not":           {hidden, Item{Version: object("logs/a", 1, old), Superseded: old, Current: object("logs/a", 1, old)}, Keep},
+		"newest two":               {newest, Item{Version: object("x", 1, now), Superseded: now, Newer: 1}, Keep},
+		"after the newest two":     {newest, Item{Version: object("x", 1, now), Superseded: now, Newer: 2}, RemoveNoncurrent},
+
 		"old":                     {days, Item{Version: object("logs/a", 1, old), Latest: true}, Expire},
 		"young":                   {days, Item{Version: object("logs/a", 1, young), Latest: true}, Keep},
 		"elsewhere":               {days, Item{Version: object("log", 1, old), Latest: true}, Keep},
@@ -194,7 +210,10 @@ func TestCheck(t *testing.T) {
 		"noon":                   {rule("<Filter/><Expiration><Date>2024-01-01T12:00:00Z</Date></Expiration>"), invalidArgument},
 		"markers with tags":      {rule("<Filter><Tag><Key>k</Key><Value/></Tag></Filter><Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>"), invalidRequest},
 		"uploads with tags":      {rule("<Filter><Tag><Key>k</Key><Value/></Tag></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>"), invalidRequest},
-		"noncurrent, no days":    {rule("<Filter/><NoncurrentVersionExpiration><NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>"), malformed},
+		"noncurrent of nothing":  {rule("<Filter/><NoncurrentVersionExpiration/>"), malformed},
+		"hidden, no days":        {rule("<Filter/><DelMarkerExpiration/>"), malformed},
+		"hidden by tag":          {rule("<Filter><Tag><Key>k</Key><Value/></Tag></Filter><DelMarkerExpiration><Days>1</Days></DelMarkerExpiration>"), invalidRequest},
+		"all versions of none":   {rule("<Filter/><Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>"), malformed},
 		"noncurrent, keeps many": {rule("<Filter/><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>101</NewerNoncurrentVersions></NoncurrentVersionExpiration>"), invalidArgument},
 		"transition":             {rule("<Filter/><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>"), notImplemented},
 		"noncurrent transition":  {rule("<Filter/>" + expire + "<NoncurrentVersionTransition><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionTransition>"), notImplemented},

@@ -65,7 +65,7 @@ func (r *Rule) check(known func(string) (bool, error)) error {
 	}
 	for _, e := range r.Events {
 		if !slices.Contains(supported, e) {
-			return refuse("Event", e, "The event '%s' is not supported for notifications", e)
+			return refuse("Event", e, "The event '%s' is not supported for notifications. Supported are %s; with mc: --event put,delete", e, strings.Join(supported, ", "))
 		}
 	}
 	if r.Filter != nil {

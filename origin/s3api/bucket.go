@@ -80,6 +80,9 @@ type createBucketRequest struct {
 // createBucket makes a bucket whose home is the region named in the body, or
 // ours.
 func (c *call) createBucket() error {
+	if err := metadata.CheckNewBucketName(c.bucket); err != nil {
+		return because(errInvalidBucketName, err).with("BucketName", c.bucket)
+	}
 	config, err := c.newBucketACL()
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (c *call) createBucket() error {
 	}
 	_, err = c.opts.Catalog.CreateBucket(c.r.Context(), b)
 	if errors.Is(err, metadata.ErrBucketExists) {
-		err = c.bucketExists(&b, err)
+		return c.bucketExists(err)
 	}
 	if err != nil {
 		return err
@@ -178,32 +181,15 @@ func namesIn(list string) (names []string) {
 	return names
 }
 
-// bucketExists says that there is a bucket already. In us-east-1, and nowhere
-// else, S3 lets the owner make it again, which leaves it as it is but for its ACL.
-func (c *call) bucketExists(again *metadata.Bucket, err error) error {
-	old, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
-	switch {
-	case lookup != nil || old.Owner != c.who.User:
-		return because(errBucketAlreadyExists, err)
-	case c.opts.Region != sigv4.DefaultRegion || old.Region != c.opts.Region || again.Region != old.Region:
+// bucketExists says that there is a bucket already, and whose. In us-east-1, and
+// nowhere else, S3 lets the owner make it again, and resets its ACL; here, as in
+// MinIO, SeaweedFS and versitygw, no region is special.
+func (c *call) bucketExists(err error) error {
+	b, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket)
+	if lookup == nil && b.Owner == c.who.User {
 		return because(errBucketAlreadyOwnedByYou, err)
 	}
-	return c.changeBucket(func(b *metadata.Bucket, a *access.Bucket) error {
-		document, given := again.Config[access.ConfigACL]
-		switch {
-		case !a.ACLs():
-		case !given:
-			delete(b.Config, access.ConfigACL)
-		default:
-			var acl metadata.ACL
-			if err := json.Unmarshal(document, &acl); err != nil {
-				return err
-			}
-			b.Config[access.ConfigACL] = document
-			return admitACL(a, &acl)
-		}
-		return nil
-	})
+	return because(errBucketAlreadyExists, err)
 }
 
 // readCreation reads the body of CreateBucket: where the bucket is to be, and its
@@ -307,11 +293,16 @@ func (c *call) putBucketVersioning() error {
 	var req struct {
 		Status    string `xml:"Status"`
 		MFADelete string `xml:"MfaDelete"`
+		// Extensions of MinIO: keys that get no versions.
+		ExcludedPrefixes []struct{} `xml:"ExcludedPrefixes"`
+		ExcludeFolders   bool       `xml:"ExcludeFolders"`
 	}
 	if err := c.readXML(smallXML, digestAllowed, "VersioningConfiguration", &req); err != nil {
 		return err
 	}
 	switch {
+	case len(req.ExcludedPrefixes) > 0 || req.ExcludeFolders:
+		return refuse(errNotImplemented, "Versioning is of whole buckets: leave out ExcludedPrefixes and ExcludeFolders, and keep what needs no versions in a bucket of its own, or end its noncurrent versions by a lifecycle rule.")
 	case req.MFADelete == "Enabled":
 		return errNotImplemented
 	case req.MFADelete != "" && req.MFADelete != "Disabled",

@@ -73,20 +73,8 @@ func (c *call) deleteBucketPolicy() error {
 	})
 }
 
-// configure changes the bucket, and answers.
+// configure changes the bucket in one transaction, and answers.
 func (c *call) configure(status int, change func(*metadata.Bucket, *access.Bucket) error) error {
-	if err := c.changeBucket(change); err != nil {
-		return err
-	}
-	if status == http.StatusOK {
-		c.w.Header().Set("Content-Length", "0")
-	}
-	c.w.WriteHeader(status)
-	return nil
-}
-
-// changeBucket changes the bucket in one transaction.
-func (c *call) changeBucket(change func(*metadata.Bucket, *access.Bucket) error) error {
 	_, err := c.opts.Catalog.UpdateBucket(c.r.Context(), c.bucket, func(b *metadata.Bucket) error {
 		a, err := access.Of(b)
 		if err != nil {
@@ -95,7 +83,14 @@ func (c *call) changeBucket(change func(*metadata.Bucket, *access.Bucket) error)
 		return change(b, a)
 	})
 	c.grants.forget(c.bucket) // also after an error: nobody knows what became of the change
-	return err
+	if err != nil {
+		return err
+	}
+	if status == http.StatusOK {
+		c.w.Header().Set("Content-Length", "0")
+	}
+	c.w.WriteHeader(status)
+	return nil
 }
 
 func (c *call) getBucketPolicy() error {

@@ -50,6 +50,9 @@ func (c *call) serve() error {
 	if source := c.r.Header.Get("X-Amz-Copy-Source"); source != "" && (c.r.Method != http.MethodPut && c.r.Method != http.MethodPost || c.r.Method == http.MethodPost && c.query.Has("uploadId")) {
 		return badArgument("x-amz-copy-source", asUTF8(source), "You can only specify a copy source header for copy requests.")
 	}
+	if err := c.refuseListening(); err != nil {
+		return err
+	}
 	if c.op, err = c.routes.find(c.r.Method, c.target, c.query); err != nil {
 		return err
 	}

@@ -54,6 +54,9 @@ func TestErrorsAreThoseOfS3(t *testing.T) {
 		{400, "InvalidBucketName", "PUT", "/Bad_Name", nil, nil},
 		{400, "InvalidBucketName", "PUT", "/192.168.0.1", nil, nil},
 		{400, "InvalidBucketName", "PUT", "/ab", nil, nil},
+		{400, "InvalidBucketName", "PUT", "/a.-b", nil, nil},
+		{400, "InvalidBucketName", "PUT", "/a-.b", nil, nil},
+		{404, "NoSuchBucket", "GET", "/a-.b", nil, nil}, // which an older version may have made
 		{409, "BucketAlreadyOwnedByYou", "PUT", "/bkt", nil, nil},
 		{409, "BucketNotEmpty", "DELETE", "/full", nil, nil},
 		{400, "InvalidLocationConstraint", "PUT", "/other", []byte(`<CreateBucketConfiguration><LocationConstraint>mars</LocationConstraint></CreateBucketConfiguration>`), nil},

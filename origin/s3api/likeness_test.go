@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"meridian/internal/sigv4"
-	"meridian/origin/s3api"
 )
 
 // A write may say which ETag must not be there, as readers may.
@@ -145,30 +144,6 @@ func TestVersionIDsOfOtherServers(t *testing.T) {
 		w.refused(root, 400, "InvalidArgument", "DELETE", "/bkt/a?versionId="+id, nil)
 	}
 	w.must("GET", "/bkt/a", nil)
-}
-
-// In us-east-1 the owner may make a bucket again, which sets its ACL and nothing
-// else; anybody else may not.
-func TestMakeBucketAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(o *s3api.Options) { o.Region = sigv4.DefaultRegion })
-	w.can(alice, "PUT", "/bkt", nil, "x-amz-acl: public-read")
-	w.can(alice, "PUT", "/bkt/key", []byte("x"))
-	tags, sum := summed(`<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`)
-	w.can(alice, "PUT", "/bkt?tagging", tags, sum)
-	w.can(user{}, "GET", "/bkt", nil)
-	w.can(alice, "PUT", "/bkt", nil)
-	w.cannot(user{}, "GET", "/bkt", nil)
-	w.can(alice, "GET", "/bkt/key", nil)
-	w.can(alice, "GET", "/bkt?tagging", nil)
-	w.refused(bob, 409, "BucketAlreadyExists", "PUT", "/bkt", nil)
-	w.can(alice, "PUT", "/bkt", nil, "x-amz-acl: public-read")
-	w.can(user{}, "GET", "/bkt", nil)
-	block, sum := summed(`<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>`)
-	w.can(alice, "PUT", "/bkt?publicAccessBlock", block, sum)
-	w.cannot(alice, "PUT", "/bkt", nil, "x-amz-acl: public-read-write")
-	w.refused(alice, 409, "BucketAlreadyOwnedByYou", "PUT", "/bkt",
-		[]byte(`<CreateBucketConfiguration><LocationConstraint>`+region+`</LocationConstraint></CreateBucketConfiguration>`))
 }
 
 // A presigned URL may name the checksum to be kept of what will come, and one that

@@ -140,9 +140,20 @@ func unroutable(k routeKey) error {
 	case strings.Contains(k.selector, "&"):
 		return badArgument("ResourceType", k.selector, "Conflicting query string parameters: %s", strings.ReplaceAll(k.selector, "&", ", "))
 	case k.selector != "":
-		return refuse(errNotImplemented, "").with("Header", k.selector)
+		return refuse(errNotImplemented, "%s", instead[k.selector]).with("Header", k.selector)
 	}
 	return refuse(errMethodNotAllowed, "").with("Method", k.method).with("ResourceType", resourceTypes[k.scope])
+}
+
+// instead says what to do in place of what there is not, by its selector.
+var instead = map[string]string{
+	"select":       "Objects are not searched here: read the object, or ranges of it, and filter it yourself.",
+	"restore":      "No object has to be restored: there is one storage class, and all of it can be read at once.",
+	"replication":  "Copies are made in other regions by the placement of the bucket: meridian bucket set NAME -placement all, or PATCH /v1/buckets/NAME.",
+	"renameObject": "Objects are not renamed: copy the object, and delete the old one.",
+	"torrent":      "There are no torrents: share a signed URL of an edge, which caches what many read.",
+	"metrics":      "Every process tells its metrics at /metrics, and meridian report what a bucket was asked for.",
+	"inventory":    "No inventories are put into buckets: list the versions, or follow /v1/feed.",
 }
 
 var resourceTypes = map[scope]string{service: "SERVICE", bucket: "BUCKET", object: "OBJECT"}

@@ -84,7 +84,7 @@ func newRoutes() routes {
 	// Both are refused, but not before it is known that the caller might.
 	for selector, name := range map[string]string{"restore": "RestoreObject", "select": "SelectObjectContent"} {
 		add(object, "POST", selector, name, readObject, func(*call) error {
-			return refuse(errNotImplemented, "").with("Header", selector)
+			return refuse(errNotImplemented, "%s", instead[selector]).with("Header", selector)
 		})
 	}
 	addUnconfigured(add)

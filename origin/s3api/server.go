@@ -171,7 +171,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set(hop.Region, s.opts.Region)
 	result := code("Aborted") // unless it comes to an end
 	defer func() { c.w.release(); c.observe(result) }()
-	result = c.answer(c.serve()) //nolint:contextcheck // the context is that of the request in c
+	result = c.answer(c.asMinIO(c.serve())) //nolint:contextcheck // the context is that of the request in c
 	c.w.finish()
 }
 

@@ -209,6 +209,53 @@ func TestVersionsAreHiddenThenRemoved(t *testing.T) {
 	}
 }
 
+// TestWholeKeysEnd: by the extensions of MinIO a key ends with all its versions,
+// and no older version is current for a moment.
+func TestWholeKeysEnd(t *testing.T) {
+	t.Parallel()
+	s := pgtest.New(t)
+	b := newBucket(t, s, metadata.VersioningEnabled,
+		rule("all", "<Prefix>a/</Prefix>", "<Expiration><Days>1</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>")+
+			rule("hidden", "<Prefix>h/</Prefix>", "<DelMarkerExpiration><Days>1</Days></DelMarkerExpiration>"))
+	for range 3 {
+		put(t, s, b, "a/many")
+		put(t, s, b, "h/hidden")
+		put(t, s, b, "h/there")
+	}
+	current := put(t, s, b, "a/many")
+	remove(t, s, b, "h/hidden")
+	r := apply(t, s, b)
+	if got := left(t, s, b); !slices.Equal(got, []string{"a/many", "h/hidden marker", "h/there", "h/there", "h/there"}) {
+		t.Errorf("left are %q after the first walk", got)
+	}
+	if v, err := s.Lookup(t.Context(), metadata.Ref{Bucket: b, Key: "a/many"}); err != nil || v.ID != current.ID {
+		t.Errorf("current is %s, %v; it was %s", v.ID, err, current.ID)
+	}
+	if r.Noncurrent != 6 || r.Expired != 0 || r.MarkersMade != 0 || r.MarkersRemoved != 0 {
+		t.Errorf("run = %+v", r)
+	}
+	r = apply(t, secondWalk{s}, b, func(o *Options) { o.Every = 50 * time.Millisecond })
+	if got := left(t, s, b); !slices.Equal(got, []string{"h/there", "h/there", "h/there"}) {
+		t.Errorf("left are %q", got)
+	}
+	if r.Expired != 1 || r.Bytes != 10 || r.MarkersRemoved != 1 {
+		t.Errorf("run = %+v", r)
+	}
+}
+
+// secondWalk is a store that tells of no walk but those after the first.
+type secondWalk struct{ Store }
+
+func (s secondWalk) Lifecycles(ctx context.Context, bucket string, below int64, limit int) ([]metadata.LifecycleRun, error) {
+	runs, err := s.Store.Lifecycles(ctx, bucket, below, limit+1)
+	for i, r := range runs {
+		if r.Finished != nil && i+1 < len(runs) {
+			return []metadata.LifecycleRun{r}, err
+		}
+	}
+	return nil, err
+}
+
 // TestWhatIsLockedStays: a refusal is counted, and is no error.
 func TestWhatIsLockedStays(t *testing.T) {
 	t.Parallel()

@@ -147,7 +147,7 @@ func (w *walker) decide(versions []metadata.Version, end bool) (tasks []task, do
 		if w.at.count == 0 {
 			w.at.latest = v
 		} else {
-			it := lifecycle.Item{Version: &v, Superseded: w.at.before, Newer: w.at.count - 1}
+			it := lifecycle.Item{Version: &v, Superseded: w.at.before, Newer: w.at.count - 1, Current: &w.at.latest}
 			if action, rule := w.rules.Decide(it, w.now, w.Clock); action != lifecycle.Keep {
 				now.steps = append(now.steps, step{action, rule.ID, v})
 			}
@@ -219,7 +219,7 @@ func (w *walker) step(ctx context.Context, latest string, s step) error {
 	switch {
 	case err == nil && s.action == lifecycle.Expire && v.DeleteMarker:
 		n.MarkersMade = 1
-	case err == nil && s.action == lifecycle.Expire:
+	case err == nil && (s.action == lifecycle.Expire || s.action == lifecycle.RemoveLast):
 		n.Expired, n.Bytes = 1, v.Size
 	case err == nil && v.DeleteMarker:
 		n.MarkersRemoved = 1
