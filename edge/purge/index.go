@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"maps"
 	"strings"
 	"sync"
 )
@@ -14,9 +15,26 @@ type Index struct {
 	mu         sync.Mutex
 	objects    map[Object]*object
 	buckets    map[string]map[string]*dir // by bucket, then the key up to its last slash
-	surrogates map[string]map[*name]struct{}
+	surrogates map[string]*surrogate
 	count      int
+	bytes      int  // what all of it takes of memory, about
 	oldest     name // sentinel of the ring of names, oldest first
+}
+
+// What is held takes these bytes of memory, about, beside names and keys. An index
+// takes perHead for each head of its limit, at most: names that hold cookies, and
+// heads with thousands of surrogate keys, are fewer.
+const (
+	nameBytes      = 256
+	surrogateBytes = 200
+	memberBytes    = 24
+	perHead        = 512
+)
+
+// surrogate is a surrogate key and the heads that have it.
+type surrogate struct {
+	key   string
+	names map[*name]struct{}
 }
 
 // dir holds the objects directly below a directory: a purge of it touches
@@ -25,22 +43,28 @@ type dir struct{ objects map[*object]struct{} }
 
 type object struct {
 	Object
-	names []*name
+	names  []*name
+	byName map[string]*name // nil where they are few
 }
+
+// fewNames are as many as are quickly looked through.
+const fewNames = 8
 
 // name is a head: an object has one for each form of its URL.
 type name struct {
 	object     *object
 	name       string
-	surrogates []string
+	at         int // among those of the object
+	surrogates []*surrogate
 	prev, next *name
 }
 
-// NewIndex returns an index of up to limit heads.
+// NewIndex returns an index of up to limit heads, fewer where they take more memory
+// than most.
 func NewIndex(limit int) *Index {
 	x := &Index{
 		limit: limit, objects: map[Object]*object{}, buckets: map[string]map[string]*dir{},
-		surrogates: map[string]map[*name]struct{}{},
+		surrogates: map[string]*surrogate{},
 	}
 	x.oldest.prev, x.oldest.next = &x.oldest, &x.oldest
 	return x
@@ -56,23 +80,16 @@ func (x *Index) Add(o Object, n string, surrogates []string) (evicted []string) 
 	e := obj.find(n)
 	if e == nil {
 		e = &name{object: obj, name: n}
-		obj.names = append(obj.names, e)
+		obj.add(e)
 		x.count++
+		x.bytes += e.bytes()
 	} else {
 		e.unlink()
 		x.forgetSurrogates(e)
 	}
 	e.link(&x.oldest)
-	e.surrogates = surrogates
-	for _, s := range surrogates {
-		set := x.surrogates[s]
-		if set == nil {
-			set = map[*name]struct{}{}
-			x.surrogates[s] = set
-		}
-		set[e] = struct{}{}
-	}
-	for x.count > x.limit {
+	x.setSurrogates(e, surrogates)
+	for x.count > x.limit || x.bytes > x.limit*perHead {
 		old := x.oldest.next
 		evicted = append(evicted, old.name)
 		x.remove(old)
@@ -111,8 +128,8 @@ func (x *Index) choose(t Target, each func(*name)) []string {
 		x.under(p, add)
 	}
 	for _, s := range t.SurrogateKeys {
-		for n := range x.surrogates[s] {
-			seen[n] = struct{}{}
+		if of := x.surrogates[s]; of != nil {
+			maps.Copy(seen, of.names)
 		}
 	}
 	if t.Bucket != "" {
@@ -170,15 +187,10 @@ func (x *Index) object(o Object) *object {
 func (x *Index) remove(n *name) {
 	n.unlink()
 	x.count--
+	x.bytes -= n.bytes()
 	x.forgetSurrogates(n)
 	obj := n.object
-	for i, o := range obj.names {
-		if o == n {
-			obj.names = append(obj.names[:i], obj.names[i+1:]...)
-			break
-		}
-	}
-	if len(obj.names) > 0 {
+	if obj.drop(n); len(obj.names) > 0 {
 		return
 	}
 	delete(x.objects, obj.Object)
@@ -192,23 +204,72 @@ func (x *Index) remove(n *name) {
 	}
 }
 
+func (x *Index) setSurrogates(n *name, keys []string) {
+	n.surrogates = make([]*surrogate, 0, len(keys))
+	for _, k := range keys {
+		s := x.surrogates[k]
+		if s == nil {
+			s = &surrogate{key: strings.Clone(k), names: map[*name]struct{}{}} // k may be a part of a long line
+			x.surrogates[s.key] = s
+			x.bytes += surrogateBytes + len(k)
+		}
+		if _, twice := s.names[n]; !twice {
+			s.names[n] = struct{}{}
+			n.surrogates = append(n.surrogates, s)
+			x.bytes += memberBytes
+		}
+	}
+}
+
 func (x *Index) forgetSurrogates(n *name) {
 	for _, s := range n.surrogates {
-		delete(x.surrogates[s], n)
-		if len(x.surrogates[s]) == 0 {
-			delete(x.surrogates, s)
+		delete(s.names, n)
+		x.bytes -= memberBytes
+		if len(s.names) == 0 {
+			delete(x.surrogates, s.key)
+			x.bytes -= surrogateBytes + len(s.key)
 		}
 	}
 	n.surrogates = nil
 }
 
+// bytes are those of the name and of its object, whose key is part of it.
+func (n *name) bytes() int { return nameBytes + 2*len(n.name) }
+
 func (o *object) find(n string) *name {
+	if o.byName != nil {
+		return o.byName[n]
+	}
 	for _, e := range o.names {
 		if e.name == n {
 			return e
 		}
 	}
 	return nil
+}
+
+// add adds a name that is not there. A page may be held under any number of them: a
+// pull zone has one for each query.
+func (o *object) add(n *name) {
+	n.at = len(o.names)
+	o.names = append(o.names, n)
+	switch {
+	case o.byName != nil:
+		o.byName[n.name] = n
+	case len(o.names) > fewNames:
+		o.byName = make(map[string]*name, 2*fewNames)
+		for _, e := range o.names {
+			o.byName[e.name] = e
+		}
+	}
+}
+
+func (o *object) drop(n *name) {
+	last := o.names[len(o.names)-1]
+	last.at, o.names[n.at] = n.at, last
+	o.names[len(o.names)-1] = nil
+	o.names = o.names[:len(o.names)-1]
+	delete(o.byName, n.name)
 }
 
 // link puts n at the young end of the ring.

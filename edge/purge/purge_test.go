@@ -40,7 +40,7 @@ func TestIndexAgainstModel(t *testing.T) {
 		for range 2000 {
 			if rng.IntN(10) > 0 {
 				o := purge.Object{Bucket: bucket(), Key: dir() + pick("1", "2", "11", "y", "é")}
-				n := o.Bucket + "/" + o.Key + pick("", "\x00v1", "\x00v2")
+				n := o.Bucket + "/" + o.Key + pick("", "\x00v1", "\x00v2", fmt.Sprint("\x00", rng.IntN(30)))
 				var s []string
 				for _, k := range []string{"red", "blue", "green"} {
 					if rng.IntN(3) == 0 {
@@ -110,6 +110,53 @@ func TestIndexLimit(t *testing.T) {
 	}
 	if got := x.Take(purge.Target{Everything: true}); len(got) != 100 || x.Len() != 0 {
 		t.Errorf("took %d, %d are left", len(got), x.Len())
+	}
+}
+
+// Heads that take much of the index's memory, by surrogate keys or by long names, are
+// fewer: a site that sends hundreds of keys with each page must not take the machine.
+func TestIndexIsBoundedInMemory(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	for what, c := range map[string]struct{ keys, long int }{"surrogate keys": {1000, 0}, "long names": {0, 16 << 10}} {
+		x := purge.NewIndex(limit)
+		held := map[string]bool{}
+		for i := range limit / 2 {
+			keys := make([]string, c.keys)
+			for k := range keys {
+				keys[k] = fmt.Sprintf("page-%d-block-%d", i, k)
+			}
+			n := fmt.Sprint(i) + strings.Repeat("c", c.long)
+			held[n] = true
+			for _, out := range x.Add(purge.Object{Bucket: "site", Key: fmt.Sprint(i)}, n, keys) {
+				delete(held, out)
+			}
+		}
+		if x.Len() != len(held) || len(held) == 0 || len(held) > limit/10 {
+			t.Errorf("%s: %d heads, and all but %d let go", what, x.Len(), len(held))
+		}
+		if n := len(x.Take(purge.Target{Everything: true})); n == 0 || x.Len() != 0 {
+			t.Errorf("%s: took %d, %d are left", what, n, x.Len())
+		}
+	}
+}
+
+// One page may be held for any number of queries, and looking one up takes no longer.
+func BenchmarkIndexOfQueries(b *testing.B) {
+	for _, names := range []int{100, 100_000} {
+		b.Run(fmt.Sprint(names), func(b *testing.B) {
+			x, i := purge.NewIndex(names), 0
+			add := func() {
+				x.Add(purge.Object{Bucket: "site", Key: "page"}, "site/page\x00?q="+strconv.Itoa(i), nil)
+				i++
+			}
+			for range names {
+				add()
+			}
+			for b.Loop() {
+				add()
+			}
+		})
 	}
 }
 
