@@ -94,6 +94,10 @@ func (x *exchange) serveZone(ctx context.Context, z *zone, host, path string) er
 // serve answers a request that may be made.
 func (v *visit) serve(ctx context.Context) error {
 	x := v.exchange
+	if h := httpcache.WithoutNamed(x.r.Header); len(h) < len(x.r.Header) {
+		r := *x.r
+		r.Header, x.r = h, &r
+	}
 	v.primary = v.primaryOf(v.target)
 	v.demands = httpcache.ParseDemands(x.r.Header)
 	x.counted, x.sample.Class = true, metadata.ClassOf(metadata.MediaType("", v.target.Key))

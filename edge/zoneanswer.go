@@ -383,8 +383,12 @@ func (c *clientWriter) copy(r io.Reader) error {
 	}
 }
 
-// writeInterim hands an interim answer on.
+// writeInterim hands an interim answer on, but to a client of HTTP/1.0, which knows
+// of none (RFC 9110, section 15.2).
 func (v *visit) writeInterim(i interim) {
+	if !v.r.ProtoAtLeast(1, 1) {
+		return
+	}
 	to := v.w.Header()
 	kept := to.Clone()
 	clear(to)

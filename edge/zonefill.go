@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"maps"
 	"net/http"
@@ -45,7 +46,8 @@ type flights struct {
 
 	mu      sync.Mutex
 	running map[string]*flight
-	shy     map[string]time.Time
+	shy     map[uint64]time.Time // by the hash of a key, which may be long
+	seed    maphash.Seed
 	wholes  map[string]*whole // bodies that are sent, by version
 	yield   chan struct{}     // closed when buffers are wanted, and then another
 	quit    chan struct{}
@@ -58,7 +60,7 @@ func newFlights(cfg *Config, limits *limit.Set) *flights {
 	hops.Patience = cmp.Or(cfg.Timeouts.Late, hops.Patience)
 	return &flights{
 		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: hops, buffers: semaphore.NewWeighted(fillBuffers / 2), others: semaphore.NewWeighted(fillBuffers / 2),
-		running: map[string]*flight{}, shy: map[string]time.Time{}, wholes: map[string]*whole{}, yield: make(chan struct{}), quit: make(chan struct{}),
+		running: map[string]*flight{}, shy: map[uint64]time.Time{}, seed: maphash.MakeSeed(), wholes: map[string]*whole{}, yield: make(chan struct{}), quit: make(chan struct{}),
 	}
 }
 
@@ -333,13 +335,14 @@ func (fs *flights) setShy(key string, now time.Time) {
 	if len(fs.shy) >= maxShy {
 		clear(fs.shy) // each costs one wait for a header, no more
 	}
-	fs.shy[key] = now.Add(shyTime)
+	fs.shy[maphash.String(fs.seed, key)] = now.Add(shyTime)
 }
 
 func (fs *flights) isShy(key string, now time.Time) bool {
-	until, ok := fs.shy[key]
+	hash := maphash.String(fs.seed, key)
+	until, ok := fs.shy[hash]
 	if ok && now.After(until) {
-		delete(fs.shy, key)
+		delete(fs.shy, hash)
 		return false
 	}
 	return ok
@@ -357,6 +360,13 @@ func (p *plan) run(ctx context.Context, f *flight) {
 	}
 	sent := v.n.now()
 	resp, depth, err := v.ask(ctx, p.ask(f))
+	if err == nil && resp.StatusCode == http.StatusNotModified && p.held.head != nil && !p.held.head.ConfirmedBy(resp.Header) {
+		resp.Body.Close() // it speaks of a body that is not held
+		v.n.dropHead(ctx, p.held.name)
+		v.n.reasons.lost(p.held.name, overwritten, v.n.now())
+		p.held, sent = lookedUp(p.held), v.n.now()
+		resp, depth, err = v.ask(ctx, p.ask(f))
+	}
 	f.depth = depth
 	v.n.countFill("pull", err)
 	if err != nil {
@@ -370,8 +380,12 @@ func (p *plan) run(ctx context.Context, f *flight) {
 		resp.Body.Close()
 		f.head, f.revalidated = v.freshened(p.held.head, resp.Header, sent, received), true
 		f.shared = usable(f.head, received)
-		if f.head.Storable {
+		switch {
+		case f.head.Storable:
 			f.stored = v.keep(ctx, f.mark, f.head, f.request)
+		case !v.demands.NoStore: // what is held may not be kept any more
+			v.n.dropHead(ctx, p.held.name)
+			v.n.reasons.lost(p.held.name, bypassed, received)
 		}
 		return
 	case p.orStale && httpcache.IsFailure(resp.StatusCode):

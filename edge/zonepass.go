@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 
 	"meridian/edge/fetch"
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
+	"meridian/internal/hop"
 	"meridian/metadata/tally"
 )
 
@@ -19,6 +21,11 @@ import (
 func (v *visit) pass(ctx context.Context, why httpcache.Forward) error {
 	v.sample.Result, v.sample.Depth = tally.Pass, tally.Origin
 	a := v.baseAsk(v.r.Method)
+	if left, limited := maxForwards(v.r); limited && left == 0 {
+		return v.describeSelf()
+	} else if limited {
+		a.Set["Max-Forwards"] = []string{strconv.FormatUint(left-1, 10)}
+	}
 	if v.r.ContentLength != 0 {
 		a.Body, a.Length = v.r.Body, v.r.ContentLength
 	}
@@ -82,6 +89,26 @@ func (v *visit) pass(ctx context.Context, why httpcache.Forward) error {
 	return nil
 }
 
+// maxForwards is how often an OPTIONS request may be handed on, where it says so
+// (RFC 9110, section 7.6.2).
+func maxForwards(r *http.Request) (left uint64, limited bool) {
+	if r.Method != http.MethodOptions || r.Header.Get("Max-Forwards") == "" {
+		return 0, false
+	}
+	left, err := strconv.ParseUint(r.Header.Get("Max-Forwards"), 10, 64)
+	return left, err == nil
+}
+
+// describeSelf answers a request that is not to go any further.
+func (v *visit) describeSelf() error {
+	h := v.w.Header()
+	h.Set("Allow", v.zone.Allow())
+	if v.hopped {
+		h.Set(hop.Zone, hop.ZoneAnswer)
+	}
+	return v.sendEmpty(http.StatusNoContent)
+}
+
 // limited keeps a little more than a small body, so that a larger one shows.
 type limited struct{ to *bytes.Buffer }
 
@@ -143,5 +170,7 @@ func (v *visit) updateByHead(ctx context.Context, mark *fillMark, fresh *httpcac
 	head.Fields = old.Fields.Update(fresh.Fields)
 	head.Received, head.Age, head.Freshness, head.Suspect = fresh.Received, fresh.Age, fresh.Freshness, false
 	head.Run = v.n.run
-	v.keep(ctx, mark, &head, v.r.Header)
+	if v.variesAnew(&head); head.Storable {
+		v.keep(ctx, mark, &head, v.r.Header)
+	}
 }

@@ -185,10 +185,19 @@ func (v *visit) freshened(old *httpcache.Head, h http.Header, sent, received tim
 	head.Received, head.Age = received, httpcache.InitialAge(h, sent, received)
 	head.Freshness = httpcache.Judge(head.Fields.Header(), head.Status, head.Age, received, v.zoneRules())
 	head.Suspect, head.Run = false, v.n.run
-	if v.demands.NoStore {
+	if v.variesAnew(&head); v.demands.NoStore {
 		head.Storable = false
 	}
 	return &head
+}
+
+// variesAnew has a head whose fields were brought up to date told apart by what its
+// Vary says now.
+func (v *visit) variesAnew(h *httpcache.Head) {
+	var star bool
+	if h.Vary, star = httpcache.Vary(h.Fields.Header()); star {
+		h.Storable = false
+	}
 }
 
 // usable reports whether others than who asked may be given an answer.

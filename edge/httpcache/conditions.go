@@ -49,6 +49,17 @@ func CheckConditions(method string, req http.Header, current Validators) (status
 	return 0, method == http.MethodGet && len(req["Range"]) == 1 && ifRange(req, current)
 }
 
+// ConfirmedBy reports whether a 304 with this header can be about h: it names a
+// validator of h or, where they have none in common, none at all (RFC 9111, section
+// 4.3.4). Of two, the entity tag counts.
+func (h *Head) ConfirmedBy(notModified http.Header) bool {
+	if lines := notModified["Etag"]; len(lines) > 0 && h.ETag() != "" {
+		return matchETag(lines, h.ETag(), false)
+	}
+	fresh, held := notModified.Get("Last-Modified"), h.Fields.Get("Last-Modified")
+	return fresh == "" || held == "" || fresh == held
+}
+
 // ifRange evaluates If-Range: only a strong validator that is equal lets the
 // Range through (RFC 9110, section 13.1.5).
 func ifRange(req http.Header, current Validators) bool {

@@ -17,6 +17,27 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
+// WithoutNamed is h without the fields that Connection names. Whoever is asked next
+// does not get them, so no answer may be told apart by them either: who sends
+// "Connection: Accept-Language" would have others of that language get what is
+// answered to none. It is h itself where there are none.
+func WithoutNamed(h http.Header) http.Header {
+	var out http.Header
+	for _, name := range FieldNames(h["Connection"]...) {
+		if _, sent := h[name]; !sent {
+			continue
+		}
+		if out == nil {
+			out = h.Clone()
+		}
+		delete(out, name)
+	}
+	if out == nil {
+		return h
+	}
+	return out
+}
+
 // WholeFields are the fields that a cache in front of a web server keeps of an
 // answer with all of a body: those of StoredFields, and Content-Range, which
 // means nothing there, but is as good as any field that is not understood.
