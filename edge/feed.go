@@ -104,7 +104,9 @@ func (n *Node) applyPurge(ctx context.Context, e metadata.Event) {
 		n.log.ErrorContext(ctx, "purge that cannot be read", "seq", e.Seq, "err", err)
 		return
 	}
-	count := n.forget(ctx, e.Seq, purge.TargetOf(p), purged)
+	target := purge.TargetOf(p)
+	n.earlier.purged(target)
+	count := n.forget(ctx, e.Seq, target, purged)
 	n.tally.Purged(metadata.PurgeAck{ID: p.ID, Applied: n.now().UTC(), Entries: count})
 	soon(n.kick) // whoever asked is waiting
 }

@@ -87,6 +87,12 @@ func (n *Node) cachedHead(ctx context.Context, name string) *httpcache.Head {
 		return nil
 	}
 	if h.Run != n.run {
+		of, _ := httpcache.ParseHeadKey(name)
+		if n.earlier.covers(purge.Object{Bucket: of.Bucket, Key: of.Key}, h.SurrogateKeys()) {
+			n.dropHead(ctx, name)
+			n.reasons.lost(name, purged, n.now())
+			return nil
+		}
 		h.Suspect = true
 	}
 	return h

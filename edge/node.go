@@ -197,6 +197,7 @@ type Node struct {
 	index  *purge.Index
 	// reasons tells why what is missing is.
 	reasons *reasons
+	earlier earlier // what was purged of what the index does not know
 
 	upstreams *balance.Pool
 	limits    *limit.Set // of requests to them
