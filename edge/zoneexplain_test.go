@@ -137,6 +137,22 @@ func TestZoneTellsVariants(t *testing.T) {
 	}
 }
 
+// Names of web servers need not be UTF-8.
+func TestZoneNamesOfAnyBytesArePurged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, say("page", "Cache-Control: max-age=60"), nil)
+	for _, path := range []string{"/site/caf%E9", "/site/%00", "/site/a%2Fb//c%20d"} {
+		s.get(path)
+		wantBody(t, "before", s.get(path), 200, "hit", nil)
+		p := metadata.Purge{ID: path, URLs: []string{path}}
+		if err := p.Check(); err != nil {
+			t.Fatal(err)
+		}
+		s.w.applied(s.w.purge(p), s.node)
+		wantBody(t, path, s.get(path), 200, "miss", nil)
+	}
+}
+
 // The front page of a zone has no key.
 func TestZoneRootIsPurged(t *testing.T) {
 	t.Parallel()

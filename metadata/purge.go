@@ -69,7 +69,7 @@ func purgePath(raw string) (bucket string, ok bool) {
 		return "", false
 	}
 	u, err := url.Parse(raw)
-	if err != nil || !utf8.ValidString(u.Path) || strings.ContainsRune(u.Path, 0) {
+	if err != nil {
 		return "", false
 	}
 	if u.IsAbs() {
@@ -82,7 +82,12 @@ func purgePath(raw string) (bucket string, ok bool) {
 	if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
 		return "", false
 	}
+	// Behind the bucket any byte may be escaped: names of a web server need not be
+	// UTF-8.
 	bucket, _, ok = strings.Cut(u.Path[1:], "/")
+	if !utf8.ValidString(bucket) || strings.ContainsRune(bucket, 0) {
+		return "", false
+	}
 	return bucket, ok
 }
 

@@ -25,8 +25,10 @@ func TestPurgePath(t *testing.T) {
 		"https:///photos/a.jpg":          "",
 		"https:photos/a.jpg":             "",
 		"ftp://edge.example.com/p/a":     "",
-		"/photos/%00":                    "",
-		"/photos/%ff":                    "",
+		"/photos/%00":                    "photos",
+		"/photos/%ff":                    "photos", // as a pull zone may have it
+		"/%ff/a":                         "",
+		"/%00/a":                         "",
 		"/photos/\xff":                   "",
 		"/photos/a\nb":                   "",
 		"/p/" + strings.Repeat("x", 9e3): "",

@@ -461,7 +461,7 @@ func testRefusedPurges(t *testing.T, s metadata.Store) {
 		{URLs: []string{"ftp://host/photos/a.jpg"}},
 		{URLs: []string{"http:///photos/a.jpg"}},
 		{URLs: []string{"/photos/%zz"}},
-		{URLs: []string{"/photos/%00"}},
+		{URLs: []string{"/%00/a"}},
 		{Prefixes: []string{"/"}},
 		{Prefixes: []string{"photos/"}},
 		{SurrogateKeys: []string{""}},
