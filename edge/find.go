@@ -151,7 +151,7 @@ func (n *Node) whyAsked(h *httpcache.Head) reason {
 		return noLease
 	case h.NoCache: // however fresh
 		return revalidated
-	case h.TTL(n.now()) <= 0:
+	case h.TTL(n.now()) <= 0, h.AgeUnknown(n.now()):
 		return expired
 	}
 	return noLease

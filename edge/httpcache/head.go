@@ -60,6 +60,14 @@ func (h *Head) CurrentAge(now time.Time) time.Duration {
 	return h.Age + max(0, now.Sub(h.Received))
 }
 
+// clockError is how far a clock may be set back without harm.
+const clockError = 10 * time.Second
+
+// AgeUnknown reports whether the clock was set back since the answer came: how old
+// it is nobody knows then, and its TTL would begin anew once the clock is where it
+// was.
+func (h *Head) AgeUnknown(now time.Time) bool { return h.Received.Sub(now) > clockError }
+
 // TTL is how long the head stays fresh; less than zero when it is stale.
 func (h *Head) TTL(now time.Time) time.Duration { return h.Lifetime - h.CurrentAge(now) }
 
@@ -90,7 +98,7 @@ func (d Decision) String() string {
 // again before it is served, though a failing upstream may still be stood in for.
 func Decide(h *Head, now time.Time, trusted bool) Decision {
 	ttl := h.TTL(now)
-	if trusted && !h.NoCache && !h.Suspect {
+	if trusted && !h.NoCache && !h.Suspect && !h.AgeUnknown(now) {
 		switch {
 		case ttl > 0:
 			return Serve
