@@ -103,6 +103,14 @@ func (c *control) Push(_ context.Context, p metadata.Push) (metadata.PushReply, 
 	if !c.applied[boot][p.Number] {
 		c.applied[boot][p.Number] = true
 		c.pushes = append(c.pushes, p)
+		if len(p.Changed) > 0 {
+			c.seq++
+			data, err := json.Marshal(metadata.ZoneData{Node: p.Node.ID, Targets: p.Changed})
+			if err != nil {
+				return metadata.PushReply{}, err
+			}
+			c.events = append(c.events, metadata.Event{Seq: seqOf(c.seq), Time: time.Now(), Type: metadata.ZoneChanged, Region: p.Node.Region, Data: data})
+		}
 		if !slices.ContainsFunc(c.nodes, func(n metadata.Node) bool { return n.ID == p.Node.ID }) {
 			c.nodes = append(c.nodes, p.Node)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"meridian/edge/purge"
@@ -89,6 +90,8 @@ func (n *Node) apply(ctx context.Context, e metadata.Event) error {
 		}
 	case metadata.PurgeAsked:
 		n.applyPurge(ctx, e)
+	case metadata.ZoneChanged:
+		n.applyChanged(ctx, e)
 	case metadata.WarmAsked:
 		n.applyWarm(ctx, e)
 	}
@@ -109,6 +112,31 @@ func (n *Node) applyPurge(ctx context.Context, e metadata.Event) {
 	count := n.forget(ctx, e.Seq, target, purged)
 	n.tally.Purged(metadata.PurgeAck{ID: p.ID, Applied: n.now().UTC(), Entries: count})
 	soon(n.kick) // whoever asked is waiting
+}
+
+// applyChanged forgets what was changed through a pull zone at another node, which
+// has done so.
+func (n *Node) applyChanged(ctx context.Context, e metadata.Event) {
+	var d metadata.ZoneData
+	if err := json.Unmarshal(e.Data, &d); err != nil {
+		n.log.ErrorContext(ctx, "change that cannot be read", "seq", e.Seq, "err", err)
+		return
+	}
+	view := n.view.Load()
+	if d.Node == n.cfg.ID || view == nil {
+		return
+	}
+	n.fills.hear(e.Seq)
+	for _, changed := range d.Targets {
+		z := view.zones[changed.Bucket]
+		if z == nil {
+			continue
+		}
+		path, query, _ := strings.Cut(changed.Target, "?")
+		if t, err := z.Target(path, query, nil); err == nil {
+			n.invalidate(ctx, z, t)
+		}
+	}
 }
 
 // runSnapshots fetches a snapshot when nodes have come or gone, and now and then

@@ -80,6 +80,13 @@ func (f *fills) touch(o purge.Object) {
 	}
 }
 
+// hear has requests to the next tier ask for answers that include s.
+func (f *fills) hear(s metadata.Seq) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard = s
+}
+
 // touched reports whether a fill was marked.
 func (f *fills) touched(m *fillMark) bool {
 	f.mu.Lock()

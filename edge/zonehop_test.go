@@ -175,6 +175,36 @@ func TestZoneTiersFollowChanges(t *testing.T) {
 	x.wantAsked(t, "by many at two edges", 1)
 }
 
+// What an unsafe request has changed the nodes of other regions, and other edges of
+// the same, forget soon after: just that, and the node itself no second time.
+func TestZoneChangesReachAllNodes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.Header().Set("Location", "/made?by=post")
+		}
+		say(r.RequestURI, "Cache-Control: max-age=60")(w, r)
+	}, func(b *metadata.Bucket) { b.Pull.Tier, b.Pull.Hosts = metadata.TierEdge, []string{"www.example.com"} })
+	far := s.w.start(metadata.TierEdge, "edge-asia-1", func(c *edge.Config) { c.Region = "asia" }, s.w.origin.url)
+	near := s.w.start(metadata.TierEdge, "edge-europe-2", nil, s.w.origin.url)
+	asHost := func(r *http.Request) { r.Host = "www.example.com" }
+	for _, n := range []*node{s.node, far, near} {
+		for _, path := range []string{"/a?x=1", "/a?x=2", "/made?by=post"} {
+			wantBody(t, "cold", n.get("/site"+path), 200, "miss", nil)
+			wantBody(t, "cold, by host", n.request(http.MethodGet, path, asHost), 200, "miss", nil)
+		}
+	}
+	s.request(http.MethodPost, "/site/a?x=1", nil)
+	wantBody(t, "where it was changed", s.get("/site/a?x=1"), 200, "miss", nil)
+	for _, n := range []*node{far, near} {
+		s.w.control.eventually(t, n.id+" hears of it", func() bool { return n.get("/site/a?x=1").result() == "miss" })
+		wantBody(t, "by host", n.request(http.MethodGet, "/a?x=1", asHost), 200, "miss", nil)
+		wantBody(t, "what Location names", n.get("/site/made?by=post"), 200, "miss", nil)
+		wantBody(t, "another query", n.get("/site/a?x=2"), 200, "hit", nil)
+	}
+	wantBody(t, "where it was changed, after all have heard", s.get("/site/a?x=1"), 200, "hit", nil)
+}
+
 // However many clients want what expires all the time, a region asks the origin
 // once for each time it has expired, and no client is sent back in time.
 func TestZoneExpiringForMany(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"meridian/edge/httpcache"
 	"meridian/edge/pull"
 	"meridian/internal/hop"
+	"meridian/metadata"
 	"meridian/metadata/tally"
 )
 
@@ -142,6 +143,9 @@ func (v *visit) invalidateAfter(ctx context.Context, h http.Header) {
 	}
 	for _, t := range targets {
 		v.n.invalidate(ctx, v.zone, t)
+		if !v.hopped { // all others hear of it with the next push
+			v.n.tally.Changed(metadata.ZoneTarget{Bucket: v.zone.bucket.Name, Target: t.Name()})
+		}
 	}
 	v.forgetElsewhere(ctx, targets)
 }

@@ -21,6 +21,7 @@ const (
 	MediaDone     = "media.ready"  // a record became MediaReady; Data is a MediaData
 	MediaBroken   = "media.failed" // or MediaFailed
 	WarmAsked     = "warm"         // Data is a WarmData
+	ZoneChanged   = "zone.changed" // through a pull zone something was changed at its origin; Data is a ZoneData
 )
 
 // Event is one entry of the feed: a change, written in the transaction that
@@ -33,7 +34,7 @@ type Event struct {
 	Key       string          `json:"key,omitempty"`
 	VersionID string          `json:"version_id,omitempty"` // the ULID
 	Region    string          `json:"region,omitempty"`     // that took the change, or of the copy
-	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge, WarmData
+	Data      json.RawMessage `json:"data,omitempty"`       // by Type: ObjectData, KeyData, Purge, WarmData, ZoneData
 	// Cause is who made the change, of object events; it stays inside, since it
 	// tells of people.
 	Cause Cause `json:"-"`
@@ -81,6 +82,20 @@ const (
 	ChangedLock = "lock"         // retention or legal hold
 	ChangedACL  = "acl"
 )
+
+// ZoneData is the Data of zone.changed: what caches have to forget, but for the node
+// that says so, which has done it.
+type ZoneData struct {
+	Node    string       `json:"node"`
+	Targets []ZoneTarget `json:"targets"`
+}
+
+// ZoneTarget is a target of a pull zone: path and query as a request had them, the
+// bucket left out.
+type ZoneTarget struct {
+	Bucket string `json:"bucket"`
+	Target string `json:"target"`
+}
 
 // MediaData is the Data of media events.
 type MediaData struct {

@@ -63,6 +63,9 @@ type Push struct {
 	Purges []PurgeAck `json:"purges,omitempty"`
 	// Warms are those of which the node has told less before.
 	Warms []WarmProgress `json:"warms,omitempty"`
+	// Changed are targets of pull zones that unsafe requests through the node have
+	// changed since the push before.
+	Changed []ZoneTarget `json:"changed,omitempty"`
 }
 
 // View counts the times an object was asked for from its first byte.

@@ -28,6 +28,7 @@ func Nodes(t *testing.T, open func(t *testing.T) metadata.Store) {
 		"SnapshotHoldsItsChanges":      testSnapshot,
 		"DayKeysVerifySignatures":      testDayKeys,
 		"PurgesAreAcknowledged":        testPurges,
+		"ChangesOfZonesAreTold":        testZoneChanges,
 		"RefusedPurges":                testRefusedPurges,
 		"WarmsAreTold":                 testWarms,
 	} {
@@ -385,6 +386,32 @@ func signingKey(secret, date, region string) []byte {
 		key = mac.Sum(nil)
 	}
 	return key
+}
+
+func testZoneChanges(t *testing.T, s metadata.Store) {
+	ctx := t.Context()
+	n := node("edge-1", metadata.TierEdge, "europe")
+	push(t, s, metadata.Push{Node: n, Number: 1})
+	start, err := s.Head(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := []metadata.ZoneTarget{{Bucket: "site", Target: "/a%2Fb?x=é"}, {Bucket: "site", Target: "/"}}
+	for range 2 { // the second time it is the same push
+		if r := push(t, s, metadata.Push{Node: n, Number: 2, Changed: changed}); r.Head.Compare(start) <= 0 {
+			t.Errorf("head %s does not include the change", r.Head)
+		}
+	}
+	told := events(t, s, start)
+	var data metadata.ZoneData
+	if len(told) != 1 || told[0].Type != metadata.ZoneChanged || told[0].Region != "europe" || json.Unmarshal(told[0].Data, &data) != nil ||
+		data.Node != "edge-1" || !slices.Equal(data.Targets, changed) {
+		t.Errorf("the change gave the events %+v", told)
+	}
+	for _, bad := range []metadata.ZoneTarget{{Bucket: "No_Bucket", Target: "/"}, {Bucket: "site", Target: "/\x00"}} {
+		_, err := s.Push(ctx, metadata.Push{Node: n, Number: 3, Changed: []metadata.ZoneTarget{bad}})
+		wantError(t, fmt.Sprintf("target %q", bad), err, metadata.ErrInvalid)
+	}
 }
 
 func testPurges(t *testing.T, s metadata.Store) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,7 +30,11 @@ func (s *Store) Push(ctx context.Context, p metadata.Push) (metadata.PushReply, 
 	if err := s.addCounterDays(ctx, counters); err != nil {
 		return metadata.PushReply{}, fmt.Errorf("push of node %q: %w", p.Node.ID, err)
 	}
-	push := func() error { return s.push(ctx, p, counters) }
+	changes := false
+	push := func() (err error) {
+		changes, err = s.push(ctx, p, counters)
+		return err
+	}
 	err = retry(ctx, true, push)
 	if isNoPartition(err) {
 		// Another process, keeping less of the past, has dropped the day since.
@@ -40,6 +45,9 @@ func (s *Store) Push(ctx context.Context, p metadata.Push) (metadata.PushReply, 
 	}
 	if err != nil {
 		return metadata.PushReply{}, fmt.Errorf("push of node %q: %w", p.Node.ID, err)
+	}
+	if changes {
+		s.ring()
 	}
 	head, err := s.Head(ctx)
 	if err != nil {
@@ -64,8 +72,10 @@ func (s *Store) cluster(ctx context.Context) (string, error) {
 	return sum, nil
 }
 
-func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.Counter) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+// push writes a push, and reports whether it made an event.
+func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.Counter) (told bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		told = false
 		if err := registerNode(ctx, tx, p.Node); err != nil {
 			return err
 		}
@@ -90,8 +100,24 @@ func (s *Store) push(ctx context.Context, p metadata.Push, counters []metadata.C
 		if err := noteWarms(ctx, tx, p.Node, p.Warms); err != nil {
 			return err
 		}
+		if len(p.Changed) > 0 {
+			if err := s.emitChanged(ctx, tx, p); err != nil {
+				return err
+			}
+			told = true
+		}
 		return acknowledge(ctx, tx, p.Node.ID, p.Purges)
 	})
+	return told, err
+}
+
+func (s *Store) emitChanged(ctx context.Context, tx pgx.Tx, p metadata.Push) error {
+	data, err := json.Marshal(metadata.ZoneData{Node: p.Node.ID, Targets: p.Changed})
+	if err != nil {
+		return err
+	}
+	_, err = s.emit(ctx, tx, metadata.Event{Type: metadata.ZoneChanged, Region: p.Node.Region, Data: data})
+	return err
 }
 
 // registerNode writes what the node says of itself, unless another process that
@@ -127,6 +153,7 @@ const (
 	maxPushViews    = 100_000
 	maxPushAcks     = 10_000
 	maxPushWarms    = 1000
+	maxPushChanged  = 10_000
 )
 
 func checkPush(p metadata.Push) error {
@@ -143,8 +170,9 @@ func checkPush(p metadata.Push) error {
 		return metadata.Invalidf("node does not say when it started")
 	case p.Number == 0:
 		return metadata.Invalidf("pushes are numbered from 1")
-	case len(p.Counters) > maxPushCounters, len(p.Views) > maxPushViews, len(p.Purges) > maxPushAcks, len(p.Warms) > maxPushWarms:
-		return metadata.Invalidf("push has too many counters, views, purges or warm-ups")
+	case len(p.Counters) > maxPushCounters, len(p.Views) > maxPushViews, len(p.Purges) > maxPushAcks, len(p.Warms) > maxPushWarms,
+		len(p.Changed) > maxPushChanged:
+		return metadata.Invalidf("push has too many counters, views, purges, warm-ups or changes")
 	}
 	switch n.Tier {
 	case metadata.TierEdge, metadata.TierRegional, metadata.TierOrigin:
@@ -155,6 +183,11 @@ func checkPush(p metadata.Push) error {
 	case metadata.NodeServing, metadata.NodeDraining, metadata.NodeImpaired:
 	default:
 		return metadata.Invalidf("node state %q is unknown", n.State)
+	}
+	for _, z := range p.Changed {
+		if metadata.CheckBucketName(z.Bucket) != nil || !isText(z.Target) {
+			return metadata.Invalidf("changed target %.80q of bucket %.80q is none", z.Target, z.Bucket)
+		}
 	}
 	for _, v := range p.Views {
 		if v.Count < 0 {

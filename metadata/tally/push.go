@@ -42,6 +42,7 @@ func (p *Pusher) Push(ctx context.Context) error {
 		p.pending = &metadata.Push{Node: p.Node(), Number: p.number}
 		p.pending.Counters, p.pending.Views, p.pending.Purges = p.Tally.take()
 		p.pending.Warms = p.Tally.takeWarms()
+		p.pending.Changed = p.Tally.takeChanged()
 	}
 	sent := p.Now()
 	reply, err := p.Nodes.Push(ctx, *p.pending)

@@ -3,8 +3,11 @@
 package tally
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"meridian/metadata"
 )
@@ -64,6 +67,7 @@ type Tally struct {
 	views    map[viewKey]int64
 	purges   []metadata.PurgeAck
 	warms    map[string]metadata.WarmProgress
+	changed  map[metadata.ZoneTarget]struct{}
 	// parts and viewed have counted something since they were collected.
 	parts  []*part
 	viewed []*Views
@@ -158,6 +162,37 @@ func (t *Tally) Warmed(p metadata.WarmProgress) {
 		t.warms = map[string]metadata.WarmProgress{}
 	}
 	t.warms[p.ID] = p
+}
+
+// maxChanged is how many changed targets go with one push, and maxChangedBytes how
+// long each may be. Of others caches elsewhere do not hear.
+const (
+	maxChanged      = 1000
+	maxChangedBytes = 8 << 10
+)
+
+// Changed notes what an unsafe request through a pull zone has changed.
+func (t *Tally) Changed(z metadata.ZoneTarget) {
+	if len(z.Target) > maxChangedBytes || !utf8.ValidString(z.Target) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed == nil {
+		t.changed = map[metadata.ZoneTarget]struct{}{}
+	}
+	if len(t.changed) < maxChanged {
+		t.changed[z] = struct{}{}
+	}
+}
+
+// takeChanged hands over what was changed.
+func (t *Tally) takeChanged() []metadata.ZoneTarget {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := slices.Collect(maps.Keys(t.changed))
+	t.changed = nil
+	return list
 }
 
 // takeWarms hands over how far warm-ups are.
