@@ -140,6 +140,25 @@ func TestZoneSpeaksTheProtocolOfItsClients(t *testing.T) {
 	}
 }
 
+// An origin that switches protocols, which nobody has asked it to, has failed.
+func TestZonePassesNoSwitchOfProtocols(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+	}, nil)
+	for _, method := range []string{"GET", "POST"} {
+		if got := s.raw(t, method+" /site/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+			t.Errorf("%s: %q", method, got)
+		}
+	}
+}
+
 // OPTIONS goes no further than it says.
 func TestZoneCountsForwards(t *testing.T) {
 	t.Parallel()

@@ -97,6 +97,10 @@ func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error)
 			},
 		}
 		resp, err := c.transport.RoundTrip(z.request(httptrace.WithClientTrace(ctx, trace), origin, a, c.node))
+		if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+			resp.Body.Close() // nobody has asked to: Upgrade goes no further than to us
+			err = errSwitched
+		}
 		if err == nil {
 			resp.Header.Del(hop.ZoneOwn) // for nodes to say
 			z.change(resp.Header)
@@ -112,6 +116,10 @@ func (c *Client) Do(ctx context.Context, z *Zone, a Ask) (*http.Response, error)
 	cancel(nil)
 	return nil, errors.Join(errs...)
 }
+
+// errSwitched is an origin that goes on in a protocol which nobody has asked for: the
+// client would take what comes next on its connection for that.
+var errSwitched = errors.New("the origin switches protocols unasked")
 
 // held is a body whose end gives the place of its request back.
 type held struct {
