@@ -49,7 +49,7 @@ func TestADrainAnswersWhatWasAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	cold := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "cold") })
-	srv := httpserve.New(l, httpserve.Options{Name: "test", Handler: cold, Hot: stock{}, Log: slog.New(slog.DiscardHandler), Drain: 20 * time.Second})
+	srv := httpserve.New(l, httpserve.Options{Name: "test", Handler: cold, Hot: stock{}, Log: slog.New(slog.DiscardHandler), Drain: time.Minute, SlowClient: time.Minute})
 	ctx, drain := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- srv.Run(ctx) }()
@@ -66,7 +66,7 @@ func TestADrainAnswersWhatWasAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := io.WriteString(conn, c.before); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,10 @@ func TestADrainAnswersWhatWasAsked(t *testing.T) {
 			}
 		}()
 	}
-	time.Sleep(50 * time.Millisecond) // what was written has been read
+	// Connections are taken in the order in which they come: all have been.
+	if _, _, body := get(t, "http://"+l.Addr().String()+"/cold"); body != "cold" {
+		t.Fatalf("before the drain: %q", body)
+	}
 	drain()
 	for {
 		conn, err := net.Dial("tcp", l.Addr().String())

@@ -36,8 +36,9 @@ const (
 	quicStreamWindow, quicWindow = 1 << 20, 2 << 20
 	// alternativeAge is how long a client remembers that there is HTTP/3.
 	alternativeAge = 24 * time.Hour
-	// farewell is how long a connection stays behind its last answer when the
-	// server drains: what was written may still be on its way.
+	// farewell is how long nothing may come or go behind the last answer when the
+	// server drains, before connections are closed: what was written may still be
+	// on its way.
 	farewell = time.Second
 )
 
@@ -84,7 +85,8 @@ type http3Server struct {
 	mu      sync.Mutex
 	conns   map[*quicConn]struct{}
 	running int       // requests
-	last    time.Time // when one of them ended
+	last    time.Time // when one of them ended, or packets moved during a drain
+	packets uint64    // that have moved by then
 }
 
 // quicConn is a connection after its handshake; its fields are guarded by
@@ -241,11 +243,19 @@ func (s *http3Server) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// quiet reports whether nothing runs, and nothing has for so long that what was
-// answered has arrived.
+// quiet reports whether nothing runs, and for so long nothing has run, come or gone
+// that what was answered has arrived.
 func (s *http3Server) quiet(now, begun time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	packets := uint64(0)
+	for c := range s.conns {
+		stats := c.conn.ConnectionStats()
+		packets += stats.PacketsSent + stats.PacketsReceived
+	}
+	if packets != s.packets {
+		s.packets, s.last = packets, now
+	}
 	if s.last.After(begun) {
 		begun = s.last
 	}

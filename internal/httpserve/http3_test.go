@@ -148,7 +148,7 @@ func TestShutdownLetsARequestByHTTP3Finish(t *testing.T) {
 			<-release
 		}
 		_, _ = w.Write(body)
-	}), nil)
+	}), func(o *httpserve.Options) { o.Drain = time.Minute })
 	got := make(chan error, 1)
 	c := over(t, 3)
 	go func() {

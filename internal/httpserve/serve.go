@@ -59,7 +59,8 @@ const (
 	headerTimeout = 15 * time.Second
 	idleTimeout   = 2 * time.Minute
 	// lastWords is how long who has connected, and not asked all that they want to,
-	// is listened to when the server drains: as long as net/http would.
+	// is listened to when the server drains: as long as net/http would. It begins
+	// anew while an answer is on its way, behind which something may have been asked.
 	lastWords = 5 * time.Second
 
 	maxHeaderBytes = 64 << 10
@@ -169,9 +170,13 @@ func (s *Server) shutdownTCP(ctx context.Context) error {
 	s.hot.Drain()
 	s.http.SetKeepAlivesEnabled(false)
 	// Once it shuts down, net/http answers nothing that it has not read by then.
-	settled, stop := context.WithTimeout(ctx, lastWords)
-	defer stop()
-	_ = await(settled, s.hot.Settled)
+	enough := time.Now().Add(lastWords)
+	_ = await(ctx, func() bool {
+		if s.hot.Busy() {
+			enough = time.Now().Add(lastWords)
+		}
+		return s.hot.Settled() || time.Now().After(enough)
+	})
 	if err := s.http.Shutdown(ctx); err != nil {
 		return err
 	}
