@@ -24,7 +24,9 @@ func (shop) Answer(r *h1.Request, a *h1.Answer) bool {
 		panic("of the handler")
 	case "/hot", "/busy":
 		if string(r.Target) == "/busy" {
-			time.Sleep(100 * time.Microsecond)
+			// Not by sleeping, from which one wakes late where others are busy, too.
+			for begun := time.Now(); time.Since(begun) < 100*time.Microsecond; {
+			}
 		}
 		a.Status = http.StatusOK
 		a.Head = append(a.Head, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"...)
@@ -257,6 +259,81 @@ func TestADrainAnswersWhatHasBegun(t *testing.T) {
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
+	}
+}
+
+// late is a shop with an answer of which a part is missing until somebody sends it.
+type late struct {
+	shop
+
+	asked, missing chan struct{}
+}
+
+func (l late) Answer(r *h1.Request, a *h1.Answer) bool {
+	if string(r.Target) != "/late" {
+		return l.shop.Answer(r, a)
+	}
+	a.Status, a.Rest = http.StatusOK, 3
+	a.Head = append(a.Head, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n"...)
+	return a.Add([]byte("lat"))
+}
+
+func (l late) Finish(_ *h1.Request, _ *h1.Answer, to h1.Writer) error {
+	close(l.asked)
+	<-l.missing
+	_, err := io.WriteString(to, "est")
+	return err
+}
+
+// What was asked behind an answer that had to be waited for is answered, too, when
+// a drain began meanwhile: be it asked together with that, or later.
+func TestADrainAnswersWhatWasAskedBehindALateAnswer(t *testing.T) {
+	t.Parallel()
+	for _, atOnce := range []bool{true, false} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := late{asked: make(chan struct{}), missing: make(chan struct{})}
+		loop := h1.New(h1.Options{Handler: h, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute})
+		srv := &http.Server{Handler: shop{}, ConnState: h1.ConnState}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(loop.Listen(l)) }()
+		t.Cleanup(func() {
+			_ = srv.Close()
+			loop.Close()
+			<-served
+		})
+		c, r := dial(t, l.Addr().String())
+		say := func(text string) {
+			t.Helper()
+			if _, err := io.WriteString(c, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, second := "GET /late HTTP/1.1\r\nHost: x\r\n\r\n", "GET /hot HTTP/1.1\r\nHost: x\r\n\r\n"
+		if atOnce {
+			say(first + second)
+			<-h.asked
+		} else {
+			say(first)
+			<-h.asked
+			say(second)
+		}
+		loop.Drain()
+		close(h.missing)
+		for _, want := range []string{"latest", "hot"} {
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("at once: %v, %s: %v", atOnce, want, err)
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != want {
+				t.Errorf("at once: %v, %q, %v, want %q", atOnce, body, err, want)
+			}
+		}
+		if b, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("at once: %v, after the last answer: %q, %v", atOnce, b, err)
+		}
 	}
 }
 

@@ -138,16 +138,14 @@ func (p *poller) serve(c *polled, b []byte) bool {
 			p.handOver(c, b)
 			return false
 		}
-		switch p.answer(c, b[:n]) {
+		switch p.answer(c, b[:n], b[n:]) {
 		case declined:
 			p.handOver(c, b)
 			return false
 		case taken:
-			if c.out != nil {
-				c.rest = append(c.rest, b[n:]...)
-			}
 			return false
 		default:
+			c.rest = c.rest[:0]
 			b = b[n:]
 		}
 	}
@@ -156,8 +154,8 @@ func (p *poller) serve(c *polled, b []byte) bool {
 	return true
 }
 
-// answer answers the request that was parsed of raw.
-func (p *poller) answer(c *polled, raw []byte) verdict {
+// answer answers the request that was parsed of raw, behind which more has come.
+func (p *poller) answer(c *polled, raw, more []byte) verdict {
 	a := &p.ans
 	p.req.ID = p.ids.next()
 	if !p.loop.opts.Handler.Answer(&p.req, a) {
@@ -186,6 +184,7 @@ func (p *poller) answer(c *polled, raw []byte) verdict {
 		return p.answered(c, last)
 	}
 	p.keep(c, raw, head, last)
+	c.rest = append(c.rest, more...) // before the connection may be another's
 	if errno == 0 {
 		p.push(c)
 	}

@@ -316,8 +316,12 @@ func (p *poller) drain() {
 }
 
 // part does so with one connection, unless more is to be read of it or an answer
-// is on its way.
+// is on its way. What has been asked by now is answered first: were it left unread,
+// what is still on its way of the answer before it would be lost.
 func (p *poller) part(c *polled) {
+	if p.conns[c.fd] == c && c.out == nil && !c.lingering && !c.queued && c.served && len(c.rest) == 0 {
+		p.read(c, false)
+	}
 	switch {
 	case p.conns[c.fd] != c, c.out != nil, c.lingering, c.queued:
 	case c.served && len(c.rest) == 0:
