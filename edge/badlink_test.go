@@ -46,7 +46,8 @@ func TestBadLinkToTheOrigin(t *testing.T) {
 			links := faultlink.New((&net.Dialer{}).DialContext)
 			e := w.start(metadata.TierEdge, "edge-europe-1", func(c *edge.Config) {
 				c.Now, c.Dial = clock.now, links.Dial
-				c.Timeouts = fetch.Timeouts{Dial: time.Second, Header: 200 * time.Millisecond, Idle: 200 * time.Millisecond}
+				// Long enough for those that answer on a busy machine.
+				c.Timeouts = fetch.Timeouts{Dial: 3 * time.Second, Header: 3 * time.Second, Idle: 3 * time.Second}
 			}, w.origin.url)
 			old, fresh := random(100_000, 1), random(100_000, 2)
 			w.origin.put("media/held", old, "Cache-Control", "max-age=60, stale-if-error=600")
@@ -84,14 +85,14 @@ func TestNothingWorksForWhoGaveUp(t *testing.T) {
 			once.Do(func() { close(gone) })
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // less than a fill may take
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second) // less than a fill may take
 	defer cancel()
 	if a, err := regional.do(ctx, http.MethodGet, "/media/a", asNode(hop.RequestTimeout, "50")); err != nil || a.status != http.StatusGatewayTimeout {
 		t.Errorf("status %d, %v", a.status, err)
 	}
 	select {
 	case <-gone:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the origin still works for nobody")
 	}
 }

@@ -68,7 +68,7 @@ var linkFaults = map[string]faultlink.Fault{
 func settled(t *testing.T, goroutines, files int) {
 	t.Helper()
 	client.CloseIdleConnections()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for runtime.NumGoroutine() > goroutines || descriptors(t) > files {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<20)

@@ -248,7 +248,7 @@ func (c *control) total(node string) (sum metadata.Counter, views int64) {
 // changes and every few milliseconds besides.
 func (c *control) eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		c.mu.Lock()
 		changed := c.changed

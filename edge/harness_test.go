@@ -19,6 +19,7 @@ import (
 	"meridian/edge"
 	"meridian/edge/cache"
 	"meridian/edge/cache/memory"
+	"meridian/edge/fetch"
 	"meridian/internal/hop"
 	"meridian/internal/sigv4"
 	"meridian/metadata"
@@ -62,6 +63,8 @@ func (w *world) start(tier, id string, change func(*edge.Config), upstreams ...s
 		ID: id, Boot: "boot", Tier: tier, Region: "europe", URL: srv.URL, PublicURL: srv.URL,
 		Control: w.control, Follower: w.control, Cache: n.cache, Upstreams: upstreams,
 		ClusterSecret: clusterSecret, Log: slog.New(slog.DiscardHandler), Registry: n.reg,
+		// Of those that answer, it waits for the whole of a slow machine's time.
+		Timeouts: fetch.Timeouts{Dial: 20 * time.Second, Header: 30 * time.Second, Idle: 30 * time.Second},
 	}
 	if change != nil {
 		change(&cfg)

@@ -145,8 +145,9 @@ func TestConnectionsChangeHands(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // it has gone back meanwhile, for its silence
 	ask(c, r, "")
 	fresh := f.dial()
-	ask(c, r, "")                     // the other was accepted before
-	time.Sleep(50 * time.Millisecond) // or is now
+	last := f.dial() // connections are taken in the order in which they come
+	ask(last, bufio.NewReader(last), "")
+	ask(c, r, "")
 	stopped := make(chan error, 1)
 	go func() { stopped <- f.stop() }()
 	if _, err := r.ReadByte(); err == nil {

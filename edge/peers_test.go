@@ -27,7 +27,7 @@ func (w *world) cooperating(count int, change func(i int, c *edge.Config), upstr
 	for i := range edges {
 		edges[i] = w.start(metadata.TierEdge, fmt.Sprintf("edge-europe-%d", i+1), func(c *edge.Config) {
 			c.Cooperative = true
-			c.PeerTimeouts = fetch.Timeouts{Header: time.Minute, Idle: time.Minute, Late: time.Minute}
+			c.PeerTimeouts = fetch.Timeouts{Dial: time.Minute, Header: time.Minute, Idle: time.Minute, Late: time.Minute}
 			if change != nil {
 				change(i, c)
 			}

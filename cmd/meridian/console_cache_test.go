@@ -89,7 +89,7 @@ func TestCachePageEqualsTheReport(t *testing.T) {
 		}
 		return r
 	}
-	eventually(t, 20*time.Second, "all requests are counted", func() bool {
+	eventually(t, time.Minute, "all requests are counted", func() bool {
 		r := report()
 		return r.Tiers[0].Requests == asked && r.Tiers[1].Requests > 0 && r.Tiers[2].Requests > 0
 	})
@@ -109,7 +109,7 @@ func TestCachePageEqualsTheReport(t *testing.T) {
 	// are compared once neither changes any more.
 	var page shown
 	var want metadata.Report
-	eventually(t, 30*time.Second, "the page shows the report", func() bool {
+	eventually(t, time.Minute, "the page shows the report", func() bool {
 		before := report()
 		var err error
 		if page, err = chromedp.Run(browser, chromedp.Evaluate[shown](readCachePage)); err != nil {

@@ -85,7 +85,7 @@ func TestDashboardAndAlertsAskForMetricsThatExist(t *testing.T) {
 	if !strings.Contains(out, "40 answers with 200") {
 		t.Error("the demo does not tell of its traffic")
 	}
-	eventually(t, 20*time.Second, "us-west has copies of what the demo put elsewhere", func() bool {
+	eventually(t, time.Minute, "us-west has copies of what the demo put elsewhere", func() bool {
 		return strings.Contains(string(get(t, c.s3(0)+"/metrics").body), "meridian_replication_bytes_total{")
 	})
 	// By Prometheus itself, and by edges that cooperate, which those of dev do not.

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,8 +96,8 @@ func startDevIn(t testing.TB, dir string, args ...string) *devCluster {
 	case n := <-code:
 		code <- n
 		t.Fatalf("meridian dev ended with %d before it was ready", n)
-	case <-time.After(2 * time.Minute):
-		t.Fatal("meridian dev is not ready after two minutes")
+	case <-time.After(5 * time.Minute):
+		t.Fatal("meridian dev is not ready after five minutes")
 	}
 	var err error
 	if c.cred, err = readCredentials(filepath.Join(dir, "credentials")); err != nil {
@@ -251,12 +252,13 @@ func clip(t testing.TB, seconds int) []byte {
 	return b
 }
 
-// freeBase finds a port under which all 24 of meridian dev are free.
+// freeBase finds a port under which all 24 of meridian dev are free. Tests that
+// look at once are given different ones.
 func freeBase(t testing.TB) int {
 	t.Helper()
 search:
 	for range 100 {
-		base := 20000 + rand.IntN(300)*40
+		base := 20000 + int(bases.Add(1)%300)*40
 		for port := base; port < base+24; port++ {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {
@@ -269,6 +271,14 @@ search:
 	t.Fatal("no 24 free ports in a row")
 	return 0
 }
+
+// bases counts the bases of ports that were looked at, from a different one in
+// every process.
+var bases = func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(300))
+	return &n
+}()
 
 // lineBuffer keeps what is written and tells when a line has appeared.
 type lineBuffer struct {

@@ -31,7 +31,7 @@ func TestRestartKeepsEverythingAndASecondDevIsRefused(t *testing.T) {
 	if _, err := c.minio(c.s3(1)).PutObject(t.Context(), "kept", "p.jpg", bytes.NewReader(body), int64(len(body)), minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the record", func() bool { return len(c.media("")) == 1 })
+	eventually(t, time.Minute, "the record", func() bool { return len(c.media("")) == 1 })
 	before := c.cred
 
 	var errs strings.Builder
@@ -114,7 +114,7 @@ func killDuringPuts(t *testing.T, binary, dir string, round int) {
 	if len(acknowledged) == puts {
 		t.Log("all puts were acknowledged before the kill; the test shows less than it could")
 	}
-	eventually(t, 5*time.Second, "Postgres is gone after kill -9", func() bool { return len(postgresOf(dir)) == 0 })
+	eventually(t, time.Minute, "Postgres is gone after kill -9", func() bool { return len(postgresOf(dir)) == 0 })
 
 	c, cmd = startProcess(t, binary, dir)
 	seen := map[string]bool{}
@@ -188,7 +188,7 @@ func TestAnEdgeCutOffFromTheFeedRevalidates(t *testing.T) {
 		}
 	}
 	link.mend()
-	eventually(t, 15*time.Second, "the edge serves hits again", func() bool {
+	eventually(t, time.Minute, "the edge serves hits again", func() bool {
 		return strings.Contains(get(t, url+"/cut/k").header.Get("Cache-Status"), "meridian-edge-europe; hit")
 	})
 }

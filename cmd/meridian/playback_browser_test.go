@@ -59,7 +59,7 @@ func TestBrowserPlaysFromAnEdge(t *testing.T) {
 		t.Fatal(err)
 	}
 	var m metadata.Media
-	eventually(t, 20*time.Second, "the video has a rendition", func() bool {
+	eventually(t, time.Minute, "the video has a rendition", func() bool {
 		if list := c.media("?bucket=cinema"); len(list) == 1 {
 			m = list[0]
 		}
@@ -131,5 +131,5 @@ func TestBrowserPlaysFromAnEdge(t *testing.T) {
 	if statuses[http.StatusPartialContent] < 3 || statuses[http.StatusOK] != 0 || hits == 0 {
 		t.Errorf("answers by status %v, of them hits %d", statuses, hits)
 	}
-	eventually(t, 10*time.Second, "the views are counted", func() bool { return c.media("?bucket=cinema")[0].Views >= 2 })
+	eventually(t, time.Minute, "the views are counted", func() bool { return c.media("?bucket=cinema")[0].Views >= 2 })
 }

@@ -78,7 +78,7 @@ func TestVideoPlaysFromItsFirstByte(t *testing.T) {
 		}
 		return len(m.Renditions) == 1 && m.Renditions[0].State == metadata.RenditionReady
 	}
-	eventually(t, 20*time.Second, "the video has a rendition", ready)
+	eventually(t, time.Minute, "the video has a rendition", ready)
 
 	p := c.playback(m.ID, "?region=asia")
 	if len(p.Sources) != 2*len(devRegions) || p.Expires == nil {
@@ -140,11 +140,11 @@ func TestVideoPlaysFromItsFirstByte(t *testing.T) {
 			t.Errorf("%s URL: %d", what, a.status)
 		}
 	}
-	eventually(t, 10*time.Second, "the views are counted", func() bool { return ready() && m.Views >= 5 })
+	eventually(t, time.Minute, "the views are counted", func() bool { return ready() && m.Views >= 5 })
 
 	// Overwritten by what needs no rendition.
 	put(whole.body)
-	eventually(t, 10*time.Second, "the old rendition is gone", func() bool { return get(t, fast).status == http.StatusNotFound })
+	eventually(t, time.Minute, "the old rendition is gone", func() bool { return get(t, fast).status == http.StatusNotFound })
 	if p := c.playback(m.ID, ""); p.Sources[0].Kind != "original" || !bytes.Equal(get(t, p.Sources[0].URL).body, whole.body) {
 		t.Errorf("playback after the overwrite: %+v", p)
 	}

@@ -121,7 +121,7 @@ func startEdge(t *testing.T, binary string, c *devCluster, address string, cache
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	eventually(t, 30*time.Second, "the edge is ready", func() bool {
+	eventually(t, time.Minute, "the edge is ready", func() bool {
 		a, err := tryGet(t.Context(), "http://"+address+"/readyz")
 		return err == nil && a.status == http.StatusOK
 	})

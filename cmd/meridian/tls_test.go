@@ -294,7 +294,7 @@ func TestSIGHUPReadsTheCertificateAgain(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- on.reload(ctx) }()
 	issue(3)
-	eventually(t, 20*time.Second, "the certificate is read again", func() bool {
+	eventually(t, time.Minute, "the certificate is read again", func() bool {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}

@@ -83,12 +83,12 @@ func TestRulesAndWebhooksSurviveAKill(t *testing.T) {
 	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("stays"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the receiver was asked", func() bool { return refused.Load() > 0 })
+	eventually(t, time.Minute, "the receiver was asked", func() bool { return refused.Load() > 0 })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, 5*time.Second, "Postgres is gone after kill -9", func() bool { return len(postgresOf(dir)) == 0 })
+	eventually(t, time.Minute, "Postgres is gone after kill -9", func() bool { return len(postgresOf(dir)) == 0 })
 
 	open.Store(true)
 	c, cmd = startProcess(t, binary, dir, "--lifecycle-day", "3s")

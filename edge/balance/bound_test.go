@@ -66,7 +66,7 @@ func TestBoundedLoad(t *testing.T) {
 func TestBoundedLoadWithoutTheNodesThatAreOut(t *testing.T) {
 	t.Parallel()
 	ns := nodes(4, 0, "r")
-	l := loads{p: pool(balance.ConsistentHash{VirtualNodes: 100, Spare: 1}, ns...), count: map[string]int{}}
+	l := loads{p: still(balance.ConsistentHash{VirtualNodes: 100, Spare: 1}, ns...), count: map[string]int{}}
 	for range 3 {
 		l.p.Begin(ns[0])
 		l.p.Report(ns[0], 0, errors.New("down"))

@@ -445,12 +445,13 @@ func TestALeaseIsKeptWhileACopyTakesLong(t *testing.T) {
 			io.Closer
 		}{io.MultiReader(blocked{reading, stall}, body), body}, nil
 	}}
-	short := func(o *replicate.Options) { o.Lease = 300 * time.Millisecond }
+	const lease = 2 * time.Second // for a busy machine, too, to keep it
+	short := func(o *replicate.Options) { o.Lease = lease }
 	w.start("slow", slow, short)
 	<-reading
 	other := &source{w: w}
 	w.start("other", other, short)
-	time.Sleep(time.Second) // several leases
+	time.Sleep(lease * 3 / 2) // it has to be kept
 	close(stall)
 	w.drained()
 	w.wantCopy(v, body)

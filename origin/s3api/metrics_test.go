@@ -2,9 +2,12 @@ package s3api_test
 
 import (
 	"net"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"meridian/origin/s3api"
 )
@@ -68,9 +71,14 @@ func (w *world) eventually(holds func() bool, what string) {
 // A client that stops reading is cut off, and takes nothing with it.
 func TestClientThatStopsReading(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *s3api.Options) { o.Stall = 100 * time.Millisecond })
+	var impatient s3api.Options
+	w := newWorld(t, func(o *s3api.Options) { impatient = *o })
 	w.must("PUT", "/bkt", nil)
-	w.must("PUT", "/bkt/key", pattern(64*mib))
+	w.must("PUT", "/bkt/key", pattern(64*mib)) // with patience, for a busy machine
+	impatient.Stall, impatient.Registry = 100*time.Millisecond, prometheus.NewRegistry()
+	srv := httptest.NewServer(s3api.New(impatient))
+	t.Cleanup(srv.Close)
+	w.url, w.reg = srv.URL, impatient.Registry.(*prometheus.Registry)
 	conn := w.raw(t, w.head(t, root, "GET", "/bkt/key")...)
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)

@@ -300,7 +300,7 @@ func TestLocationIsWhereTheClientCameFrom(t *testing.T) {
 func TestExpiredUploadsGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	n := w.start("europe", "origin-europe", func(o *tus.Options) { o.Expiry = 300 * time.Millisecond })
+	n := w.start("europe", "origin-europe", func(o *tus.Options) { o.Expiry = 3 * time.Second }) // to be written to before
 	lasting := w.start("europe", "origin-europe-2")
 	old, young := n.create(5000, "key", "a"), lasting.create(5000, "key", "b")
 	n.patch(old, 0, content(1, 2500))

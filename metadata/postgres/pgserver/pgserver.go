@@ -48,8 +48,8 @@ const (
 	// left; ctx may end it sooner.
 	recoveryPatience = 10 * time.Minute
 	// leftoverPatience is how long the server of a parent that was killed may
-	// take to stop.
-	leftoverPatience = 10 * time.Second
+	// take to stop; stopPatience is what it has where the parent lives.
+	leftoverPatience = time.Minute
 	// stopPatience is how long a server may take to stop before it is told to
 	// drop everything and recover at the next start.
 	stopPatience = 30 * time.Second

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ import (
 // Region is the region of the stores that New opens.
 const Region = "europe"
 
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // shared is the one server of the process. It cannot belong to a test, since
 // the tests that use it end in any order.
@@ -86,6 +87,9 @@ func databaseURL(admin, name string) string {
 		return admin // pgserver made it
 	}
 	u.Path = "/" + name
+	q := u.Query()
+	q.Set("connect_timeout", strconv.Itoa(int(patience.Seconds()))) // machines that test are busy
+	u.RawQuery = q.Encode()
 	return u.String()
 }
 
