@@ -167,7 +167,7 @@ func (r *region) rendition(key, state string) (metadata.Media, metadata.Renditio
 
 func (r *region) until(what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("waited for %s", what)
 		}

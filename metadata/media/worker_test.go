@@ -149,7 +149,7 @@ func (w *world) records(bucket string) map[string]metadata.Media {
 // until waits for the records to be as wanted.
 func (w *world) until(what, bucket string, ok func(map[string]metadata.Media) bool) map[string]metadata.Media {
 	w.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		found := w.records(bucket)
 		if ok(found) {

@@ -153,7 +153,7 @@ func (w *world) backlog() (b metadata.Backlog) {
 
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
-	for limit := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for limit := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(limit) {
 			w.Fatalf("waited for %s; backlog %+v", what, w.backlog())
 		}

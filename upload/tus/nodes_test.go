@@ -211,7 +211,7 @@ func (w *world) stalled(url string, offset int64, sent []byte) (more io.WriteClo
 func (w *world) waitFor(url string, offset int64) {
 	w.Helper()
 	_, id, _ := strings.Cut(url, relay.Path)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		r, err := w.catalog.Resumable(w.Context(), id)
 		if err != nil {
 			w.Fatal(err)

@@ -94,7 +94,7 @@ func apply(t *testing.T, s Store, bucket string, change ...func(*Options)) metad
 			t.Errorf("Run = %v", err)
 		}
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		runs, err := s.Lifecycles(t.Context(), bucket, 0, 1)
 		if err != nil {
 			t.Fatal(err)
