@@ -23,7 +23,7 @@ func TestNearRegionsComeFirst(t *testing.T) {
 		t.Cleanup(s.Close)
 		return s
 	}
-	far, near, gone := at(2*time.Second), at(0), at(0)
+	far, near, gone := at(time.Second), at(0), at(0)
 	urls := map[string][]string{"far": {far.URL}, "near": {near.URL}, "gone": {gone.URL}}
 	gone.Close()
 	p := peer.New(peer.Options{
