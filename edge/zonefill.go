@@ -40,6 +40,7 @@ const (
 type flights struct {
 	client *pull.Client
 	hops   *pull.Regional
+	stalls stalls // of regional nodes
 	// buffers are for bodies that can be asked for by the slice, and for slices,
 	// others for those that cannot.
 	buffers, others *semaphore.Weighted
@@ -57,7 +58,7 @@ type flights struct {
 func newFlights(cfg *Config, limits *limit.Set) *flights {
 	hops := pull.NewRegional(cfg.ID, cfg.ClusterSecret, cfg.Dial, limits, cfg.Now)
 	hops.Transport.TLSClientConfig = cfg.TLS
-	hops.Patience = cmp.Or(cfg.Timeouts.Late, hops.Patience)
+	hops.Patience, hops.Idle = cmp.Or(cfg.Timeouts.Late, hops.Patience), cmp.Or(cfg.Timeouts.Idle, hops.Idle)
 	return &flights{
 		client: pull.NewClient(cfg.ID, pull.Timeouts{}, limits), hops: hops, buffers: semaphore.NewWeighted(fillBuffers / 2), others: semaphore.NewWeighted(fillBuffers / 2),
 		running: map[string]*flight{}, shy: map[uint64]time.Time{}, seed: maphash.MakeSeed(), wholes: map[string]*whole{}, yield: make(chan struct{}), quit: make(chan struct{}),

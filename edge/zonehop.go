@@ -13,6 +13,7 @@ import (
 	"meridian/edge/balance"
 	"meridian/edge/cache"
 	"meridian/edge/fetch"
+	"meridian/edge/limit"
 	"meridian/edge/pull"
 	"meridian/edge/purge"
 	"meridian/internal/hop"
@@ -41,13 +42,17 @@ func (v *visit) ask(ctx context.Context, a pull.Ask) (*http.Response, tally.Dept
 		report := err
 		if errors.Is(err, pull.ErrFailed) {
 			report = nil // it is the origin that failed
-		} else if ctx.Err() != nil {
-			report = context.Canceled
+		} else if ctx.Err() != nil || errors.Is(err, limit.ErrBusy) {
+			report = context.Canceled // our giving up, or not asking, says nothing of the node
+		}
+		if report == nil && v.n.flights.stalls.lately(node.ID, v.n.now()) {
+			report = context.Canceled // a header tells nothing
 		}
 		v.n.upstreams.Report(node, v.n.now().Sub(began), report)
 		switch {
 		case err == nil:
 			v.asked = node.ID
+			resp.Body = &followed{ReadCloser: resp.Body, n: v.n, node: node, began: began}
 			return resp, depthOf(resp.Header), nil
 		case ctx.Err() != nil, !errors.Is(err, pull.ErrElsewhere):
 			return nil, tally.Origin, fmt.Errorf("%s: %w", node.ID, err)
@@ -68,13 +73,13 @@ func (v *visit) applied() string {
 }
 
 // regionals are the nodes to ask, best first; none where the origin is to be
-// asked.
+// asked, as where all are down.
 func (v *visit) regionals() []balance.Node {
 	if v.n.cfg.Tier != metadata.TierEdge || v.zone.ByEdges() {
 		return nil
 	}
 	view := v.n.view.Load()
-	nodes := v.n.upstreams.Pick(cache.Key{Class: cache.Head, Name: v.object.Bucket + "/" + v.object.Key}, zoneAttempts)
+	nodes := v.n.upstreams.PickUp(cache.Key{Class: cache.Head, Name: v.object.Bucket + "/" + v.object.Key}, zoneAttempts)
 	return slices.DeleteFunc(nodes, func(b balance.Node) bool {
 		return !slices.ContainsFunc(view.nodes, func(n metadata.Node) bool {
 			return n.Tier == metadata.TierRegional && n.Region == v.n.cfg.Region && n.URL == b.URL

@@ -234,6 +234,9 @@ func TestBreaker(t *testing.T) {
 		if p.Pick(key("k"), 1)[0] == first {
 			t.Fatal("still first after three failures")
 		}
+		if all, up := p.Pick(key("k"), 2), p.PickUp(key("k"), 2); len(all) != 2 || all[1] != first || len(up) != 1 || up[0] == first {
+			t.Fatalf("of two nodes, one of which is down, Pick gives %v, PickUp %v", all, up)
+		}
 		time.Sleep(600 * time.Millisecond)
 		if p.Pick(key("k"), 1)[0] != first {
 			t.Fatal("no trial after the pause")

@@ -110,9 +110,20 @@ func (p *Pool) Impaired() bool {
 
 // Pick implements Balancer.
 func (p *Pool) Pick(k cache.Key, n int) []Node {
+	up, down := p.pick(k, n)
+	return append(up, down[:min(len(down), n-len(up))]...)
+}
+
+// PickUp is Pick without the nodes that are down, for who has others to ask: it may
+// be empty.
+func (p *Pool) PickUp(k cache.Key, n int) []Node {
+	up, _ := p.pick(k, n)
+	return up
+}
+
+func (p *Pool) pick(k cache.Key, n int) (up, down []Node) {
 	t, now := p.table.Load(), p.now()
-	up := make([]Node, 0, min(n, t.size))
-	var down []Node
+	up = make([]Node, 0, min(n, t.size))
 	for _, g := range t.groups {
 		load := func(i int) int64 {
 			if m := g.members[i]; !m.health.out(now) {
@@ -122,7 +133,7 @@ func (p *Pool) Pick(k cache.Key, n int) []Node {
 		}
 		for i := range g.order.Nodes(k, load) {
 			if len(up) == n {
-				return up
+				return up, nil
 			}
 			m := g.members[i]
 			// A trial is for who is asked first: of the others it may never come.
@@ -133,7 +144,7 @@ func (p *Pool) Pick(k cache.Key, n int) []Node {
 			}
 		}
 	}
-	return append(up, down[:min(len(down), n-len(up))]...)
+	return up, down
 }
 
 // Owner returns the node that Pick names first for k where all are up and idle.

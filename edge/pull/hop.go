@@ -33,21 +33,27 @@ type Regional struct {
 	// Patience is how long a node may say nothing before it is asked whether it is
 	// there at all, and how long it may then take to say so.
 	Patience time.Duration
+	// Idle is how long a node may send nothing of a body, ready as it may be.
+	Idle time.Duration
 }
 
 // hopTimeouts are longer than those of the node that is asked, or an edge would
 // give up on one that is about to say that its origin does not answer.
 var hopTimeouts = Timeouts{Dial: 2 * time.Second, Header: 45 * time.Second}
 
-// hopPatience is the Patience of a Regional where nothing else is said.
-const hopPatience = 2 * time.Second
+// What a Regional has where nothing else is said. Idle is longer than an origin may
+// be silent, whom the node asks.
+const (
+	hopPatience = 2 * time.Second
+	hopIdle     = bodyIdle + 15*time.Second
+)
 
 // NewRegional returns a Regional; dial connects, a net.Dialer where it is nil.
 func NewRegional(node, secret string, dial func(ctx context.Context, network, addr string) (net.Conn, error), limits *limit.Set, now func() time.Time) *Regional {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: hopTimeouts.Dial, KeepAlive: 15 * time.Second}).DialContext
 	}
-	return &Regional{Node: node, Secret: secret, Limits: limits, Now: now, Patience: hopPatience, Transport: &http.Transport{
+	return &Regional{Node: node, Secret: secret, Limits: limits, Now: now, Patience: hopPatience, Idle: hopIdle, Transport: &http.Transport{
 		DialContext:            dial,
 		TLSHandshakeTimeout:    hopTimeouts.Dial,
 		ResponseHeaderTimeout:  hopTimeouts.Header,
@@ -70,6 +76,9 @@ var (
 	// ErrElsewhere says that the node has not looked at the request, or that it is
 	// safe, so that another may be asked.
 	ErrElsewhere = errors.New("to be asked elsewhere")
+	// ErrStalled is of reading a body: the node stopped sending, which is not for
+	// its origin.
+	ErrStalled = fmt.Errorf("the node stopped sending: %w", context.DeadlineExceeded)
 )
 
 // Do asks the node at base. applied is the position in the feed that its answer
@@ -133,7 +142,7 @@ func (r *Regional) do(ctx context.Context, base string, z *Zone, a Ask, applied 
 		}
 	}
 	if said == hop.ZoneAnswer {
-		resp.Body = &body{ReadCloser: resp.Body, cancel: cancel}
+		resp.Body = &hopBody{ReadCloser: resp.Body, regional: r, base: base, ctx: ctx, cancel: cancel}
 		return resp, nil
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 8<<10)) // frees the connection
@@ -175,6 +184,52 @@ func (r *Regional) watch(ctx context.Context, base string, end context.CancelCau
 		}
 	})
 	return func() { stop(); watching.Wait() }
+}
+
+// hopBody ends a request whose node stops sending while somebody reads: one that does
+// not even say that it is ready, soon.
+type hopBody struct {
+	io.ReadCloser
+	regional *Regional
+	base     string
+	ctx      context.Context //nolint:containedctx // of the request that this is the answer to
+	cancel   context.CancelCauseFunc
+}
+
+func (b *hopBody) Read(p []byte) (int, error) {
+	began, over := time.Now(), make(chan struct{})
+	quiet := time.AfterFunc(b.regional.Patience, func() { b.watch(began, over) })
+	n, err := b.ReadCloser.Read(p)
+	quiet.Stop()
+	close(over)
+	if err != nil && errors.Is(context.Cause(b.ctx), ErrStalled) {
+		err = ErrStalled
+	}
+	return n, err
+}
+
+// watch ends the request unless a read that began then is over soon enough.
+func (b *hopBody) watch(began time.Time, over <-chan struct{}) {
+	for {
+		if err := b.regional.ready(b.ctx, b.base); err != nil || time.Since(began) >= b.regional.Idle {
+			select {
+			case <-over:
+			default:
+				b.cancel(ErrStalled)
+			}
+			return
+		}
+		select {
+		case <-time.After(b.regional.Patience):
+		case <-over:
+			return
+		}
+	}
+}
+
+func (b *hopBody) Close() error {
+	b.cancel(nil)
+	return b.ReadCloser.Close()
 }
 
 func (r *Regional) ready(ctx context.Context, base string) error {
