@@ -411,9 +411,7 @@ func (p *plan) run(ctx context.Context, f *flight) {
 	defer resp.Body.Close()
 	f.shared = usable(f.head, received)
 	if !sliceable(f.head) {
-		f.stream.Hold(pull.Holding{Room: v.n.pins, Patience: slowTime, Cached: func(index int64) bool {
-			return v.n.holds(cache.Key{Class: cache.Slice, Name: sliceName(v.object, f.head.VersionID, index)})
-		}})
+		f.stream.Hold(v.holding(f.head))
 	}
 	if sliceable(f.head) && f.head.Size > httpcache.MaxInline {
 		f.stored = v.keep(ctx, f.mark, f.head, f.request)

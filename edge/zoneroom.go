@@ -90,6 +90,26 @@ func (fs *flights) linger(s *pull.Stream, r room) {
 	})
 }
 
+// roomyCache is how many times as large as a body a cache in memory is that will not
+// evict it while slow clients read it.
+const roomyCache = 64
+
+// holding is how a body that cannot be asked for again is held for those who are
+// behind.
+func (v *visit) holding(h *httpcache.Head) pull.Holding {
+	held := pull.Holding{Room: v.n.pins, Size: h.Size, Patience: slowTime}
+	size := h.Size
+	if size < 0 {
+		size = maxWhole
+	}
+	if v.n.cfg.Media[0].Tier.Stats().Capacity >= roomyCache*size {
+		held.Cached = func(index int64) bool {
+			return v.n.holds(cache.Key{Class: cache.Slice, Name: sliceName(v.object, h.VersionID, index)})
+		}
+	}
+	return held
+}
+
 // giveUp does without the room of a body that has come, of which some readers have
 // yet to read the end. Those who could not ask for it again are given time.
 func (fs *flights) giveUp(s *pull.Stream, r room) {

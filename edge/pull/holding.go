@@ -22,8 +22,10 @@ type Room interface {
 // Holding says how a stream holds what slower readers have yet to come to.
 type Holding struct {
 	Room Room
-	// Cached reports whether a slice is in the cache, where readers look for it:
-	// where there is no room it is let go of.
+	Size int64 // of the body; negative: not known
+	// Cached reports whether a slice is in the cache, where readers look for it, and
+	// will stay there: where there is no room it is let go of. It is nil where the
+	// cache keeps nothing for so long.
 	Cached func(index int64) bool
 	// Patience is how long the stream waits for the slowest of its readers where a
 	// slice is not in the cache, and there is no room for it. Whoever has not come
@@ -39,14 +41,18 @@ func (s *Stream) Hold(h Holding) {
 	s.holding = &h
 }
 
-// Reach reports whether the reader can be sure of the beginning of the body. Where
-// the stream holds nothing for those who are behind, it can. Else what was let go of
-// before it came must come back, of which cached returns the slices, or nil.
+// Reach reports whether one who has joined can be sure of all of the body. Where the
+// stream holds nothing for those who are behind, it can. Else there must be room for
+// what others may be ahead by, as far as one knows, and what was let go of before it
+// came must come back, of which cached returns the slices, or nil.
 func (r *Reader) Reach(cached func(index int64) []byte) bool {
 	s := r.stream
 	s.mu.Lock()
-	holding, gone, fits := s.holding, s.first, s.extra+s.first <= maxExtra
+	holding, gone, fits, reserved := s.holding, s.first, s.extra+s.first <= maxExtra, s.reserve()
 	s.mu.Unlock()
+	if !reserved {
+		return false
+	}
 	if holding == nil || gone == 0 {
 		return true
 	}
@@ -67,6 +73,32 @@ func (r *Reader) Reach(cached func(index int64) []byte) bool {
 	}
 	s.parts, s.first = append(back, s.parts...), 0
 	return true
+}
+
+// reserve takes the room for all that is to come, where its size is known and it will
+// not be in the cache. It reports whether there was enough.
+func (s *Stream) reserve() bool {
+	h := s.holding
+	if h == nil || h.Cached != nil || h.Size < 0 || s.err != nil {
+		return true
+	}
+	all := (h.Size+cache.SliceSize-1)/cache.SliceSize - s.window
+	if more := all - s.first - s.extra - s.reserved; more > 0 {
+		if !h.Room.TryAcquire(more * cache.SliceSize) {
+			return false
+		}
+		s.reserved += more
+	}
+	return true
+}
+
+// unreserve gives back what reserve has taken, when the readers are one, who is never
+// behind, or when nothing is to come.
+func (s *Stream) unreserve() {
+	if s.reserved > 0 && (len(s.readers) < 2 || s.err != nil) {
+		s.holding.Room.Release(s.reserved * cache.SliceSize)
+		s.reserved = 0
+	}
 }
 
 // needed reports, under the lock, whether somebody has yet to read of a slice.
@@ -114,6 +146,10 @@ func (s *Stream) makePlace(ctx context.Context) error {
 		case h == nil || !s.needed(s.first):
 			s.letGo()
 			return nil
+		case s.reserved > 0:
+			s.reserved--
+			s.extra++
+			return nil
 		case s.extra < maxExtra && h.Room.TryAcquire(cache.SliceSize):
 			s.extra++
 			return nil
@@ -128,7 +164,7 @@ func (s *Stream) makePlace(ctx context.Context) error {
 		first, changed := s.first, s.changed
 		s.mu.Unlock()
 		var err error
-		cached := h.Cached(first)
+		cached := h.Cached != nil && h.Cached(first)
 		if !cached {
 			select {
 			case <-changed:

@@ -68,15 +68,19 @@ func fillHeld(t *testing.T, slices, room int, size int64, keeps func(index int64
 		room: &counted{Weighted: semaphore.NewWeighted(int64(room) * cache.SliceSize)},
 	}
 	h.Stream, h.first = NewStream(cancel, false)
-	h.Hold(Holding{Room: h.room, Patience: 10 * time.Second, Cached: func(index int64) bool { return h.cached(index) != nil }})
 	if size >= 0 {
 		size = int64(len(h.body))
 	}
+	holding := Holding{Room: h.room, Size: size, Patience: 10 * time.Second}
+	if keeps != nil {
+		holding.Cached = func(index int64) bool { return h.cached(index) != nil }
+	}
+	h.Hold(holding)
 	go func() {
 		_, err := h.Fill(ctx, bytes.NewReader(h.body), size, Yield{}, func(index int64, b []byte) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if keeps(index) {
+			if keeps != nil && keeps(index) {
 				h.slices[index] = b
 			}
 		})
@@ -240,6 +244,44 @@ func TestStreamIsReachedLate(t *testing.T) {
 	}
 }
 
+// Where the cache keeps nothing, the room for all that readers may be behind by is
+// taken before they begin, so that none is cut and none waits; who finds too little
+// does not begin.
+func TestStreamReservesRoom(t *testing.T) {
+	t.Parallel()
+	for room, want := range map[int]bool{8: true, 7: false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := fillHeld(t, 10, room, 0, nil)
+			synctest.Wait()
+			if h.room.taken != 0 {
+				t.Errorf("%d bytes are taken for one", h.room.taken)
+			}
+			slow, late := h.Join(), h.Join()
+			for _, r := range []*Reader{slow, late} {
+				if got := r.Reach(h.cached); got != want {
+					t.Errorf("room for %d: reached: %v", room, got)
+				}
+			}
+			late.Leave()
+			if want {
+				began := time.Now()
+				if got, err := h.read(t.Context(), h.first, 0); err != nil || !bytes.Equal(got, h.body) || time.Since(began) != 0 {
+					t.Errorf("the faster: %d bytes, %v after %v", len(got), err, time.Since(began))
+				}
+				if got, err := h.read(t.Context(), slow, 3*time.Second); err != nil || !bytes.Equal(got, h.body) {
+					t.Errorf("the slower: %d bytes, %v", len(got), err)
+				}
+			}
+			slow.Leave()
+			h.first.Leave()
+			<-h.done
+			if h.room.taken != 0 {
+				t.Errorf("%d bytes are still taken", h.room.taken)
+			}
+		})
+	}
+}
+
 // Whatever readers do, the room that is taken is given back, and nobody gets what is
 // not of the body.
 func TestStreamGivesAllRoomBack(t *testing.T) {
@@ -248,7 +290,11 @@ func TestStreamGivesAllRoomBack(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			kept := rng.Uint64()
-			h := fillHeld(t, 4+rng.IntN(6), rng.IntN(8), int64(rng.IntN(2))-1, func(index int64) bool { return kept>>index&1 == 1 })
+			keeps := func(index int64) bool { return kept>>index&1 == 1 }
+			if seed%2 == 0 {
+				keeps = nil
+			}
+			h := fillHeld(t, 4+rng.IntN(6), rng.IntN(8), int64(rng.IntN(2))-1, keeps)
 			var readers sync.WaitGroup
 			for i := range 6 {
 				takesOver := rng.IntN(2) == 0

@@ -76,6 +76,7 @@ func (r *Reader) Leave() {
 	s := r.stream
 	s.mu.Lock()
 	delete(s.readers, r)
+	s.unreserve()
 	s.trim()
 	none, whole := len(s.readers) == 0, s.whole
 	s.mu.Unlock()

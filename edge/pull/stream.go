@@ -38,6 +38,8 @@ type Stream struct {
 	holding *Holding // nil: nothing is held for those who are behind
 	window  int64    // how many parts there may be
 	extra   int64    // how many more there may be, for which room is taken
+	// reserved is how many more than those there may come to be; likewise.
+	reserved int64
 }
 
 // NewStream returns an empty Stream with one reader, who calls Leave. stop is
@@ -114,6 +116,7 @@ func (s *Stream) Fill(ctx context.Context, r io.Reader, size int64, yield Yield,
 		if s.whole = err == nil; s.whole {
 			s.err = io.EOF
 		}
+		s.unreserve()
 		s.wake()
 		s.mu.Unlock()
 	}()
