@@ -282,7 +282,8 @@ func newRelay(store *postgres.Store, nodes *topology, region, publicURL, node, s
 	return relay.New(relay.Options{
 		Catalog: store, Nodes: nodes.all, Region: region, PublicURL: publicURL, Secret: secret, Node: node, Log: log,
 		Transport: &http.Transport{
-			DialContext: dial, TLSClientConfig: trust, DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, ExpectContinueTimeout: time.Second,
+			DialContext: dial, TLSClientConfig: trust, DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute,
+			ExpectContinueTimeout: relay.ContinueTimeout,
 		},
 	})
 }

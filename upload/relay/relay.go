@@ -46,11 +46,17 @@ type Options struct {
 	// Node is our ID, for the logs of the other side. Optional.
 	Node string
 	// Transport carries the requests. It must not have a deadline for an answer
-	// below the time that a store takes to complete an upload.
+	// below the time that a store takes to complete an upload, and wait for the word
+	// to continue for ContinueTimeout.
 	Transport http.RoundTripper
 	Log       *slog.Logger
 	Now       func() time.Time // nil: time.Now
 }
+
+// ContinueTimeout is how long an origin is given to take or refuse a new upload
+// before the bytes are sent all the same, after which no other can have them: longer
+// than it takes to find that a store cannot be reached.
+const ContinueTimeout = 30 * time.Second
 
 // Relay hands requests on. Its methods may run at once.
 type Relay struct {

@@ -94,7 +94,7 @@ func (w *world) list(context.Context) ([]metadata.Node, error) {
 func (w *world) relay(region, node string) *relay.Relay {
 	return relay.New(relay.Options{
 		Catalog: w.catalog, Nodes: w.list, Region: region, Secret: clusterSecret, Node: node,
-		Transport: http.DefaultTransport, Log: slog.New(slog.DiscardHandler),
+		Transport: &http.Transport{ExpectContinueTimeout: relay.ContinueTimeout}, Log: slog.New(slog.DiscardHandler),
 	})
 }
 
