@@ -37,7 +37,7 @@ type conn struct {
 	home home  // where it may return to when it waits; nil: it stays
 
 	phase phase
-	fresh bool   // net/http has had nothing of it
+	fresh bool   // net/http has yet to begin with what it is given
 	buf   []byte // bytes read from raw, not yet given away: buf[r:w]
 	r, w  int
 	give  int // how many of them are the rest of the request that is net/http's
@@ -63,6 +63,8 @@ type conn struct {
 	busy    bool // an answer of the loop is on its way
 	served  bool // the loop has answered once at least
 	waiting bool // for a request
+	used    bool // and had one before
+	parting bool // a drain has come by: it ends unless something is asked at once
 	ending  bool // closed, or to be when the answer is out
 	closed  bool
 	leaving bool // for home
@@ -93,19 +95,25 @@ func ConnState(nc net.Conn, s http.ConnState) {
 	if !ok {
 		return
 	}
-	if fresh := s == http.StateNew; fresh != c.fresh {
-		if c.fresh = fresh; fresh {
-			c.loop.fresh.Add(1)
-		} else {
-			c.loop.fresh.Add(-1)
-		}
-	}
+	c.setFresh(s == http.StateNew)
 	switch {
 	case s == http.StateHijacked:
 		c.phase = open
 	case s == http.StateIdle && c.phase == theirs && c.give == 0:
 		c.phase = ours
 	}
+}
+
+func (c *conn) setFresh(fresh bool) {
+	switch {
+	case fresh == c.fresh:
+		return
+	case fresh:
+		c.loop.fresh.Add(1)
+	default:
+		c.loop.fresh.Add(-1)
+	}
+	c.fresh = fresh
 }
 
 // Read implements net.Conn for net/http.
@@ -168,6 +176,9 @@ const (
 	homely = 8
 	// settled is how long one waits for a request before it returns.
 	settled = time.Second
+	// lastLook is how long one that a drain ends is looked at before: what was
+	// asked by then is answered.
+	lastLook = 100 * time.Millisecond
 )
 
 // leave makes net/http close c, by which it returns home, if it has one and
@@ -184,6 +195,10 @@ func (c *conn) leave() bool {
 
 // handOver leaves the deadlines as net/http expects them.
 func (c *conn) handOver() error {
+	c.setFresh(true)
+	c.mu.Lock()
+	c.parting = false
+	c.mu.Unlock()
 	if !c.writeBy.IsZero() {
 		c.writeBy = time.Time{}
 		if err := c.raw.SetWriteDeadline(c.writeBy); err != nil {
@@ -227,7 +242,7 @@ func (c *conn) next() (n int, k kind, err error) {
 		c.w += n
 		c.setWaiting(false)
 		if n == 0 && err != nil {
-			if c.r == c.w && errors.Is(err, os.ErrDeadlineExceeded) && c.leave() {
+			if c.r == c.w && errors.Is(err, os.ErrDeadlineExceeded) && (c.leave() || c.part()) {
 				return 0, odd, io.EOF
 			}
 			// One cut in the middle is for net/http to answer, which says
@@ -243,9 +258,6 @@ func (c *conn) next() (n int, k kind, err error) {
 // idle prepares the wait for the next request. The deadline is moved once a
 // second at most, which is a good part of the price of a small answer otherwise.
 func (c *conn) idle() error {
-	if c.setWaiting(true) {
-		return io.EOF
-	}
 	patience := c.loop.opts.IdleTimeout
 	if !c.asked {
 		patience = c.loop.opts.HeaderTimeout // who connects has something to ask
@@ -253,11 +265,15 @@ func (c *conn) idle() error {
 	if c.home != nil && c.asked {
 		patience = settled
 	}
-	by := time.Now().Add(patience)
-	if by.Sub(c.readBy) < time.Second && !c.readBy.After(by) {
-		return nil
+	if by := time.Now().Add(patience); by.Sub(c.readBy) >= time.Second || c.readBy.After(by) {
+		if err := c.setReadBy(by); err != nil {
+			return err
+		}
 	}
-	return c.setReadBy(by)
+	if c.setWaiting(true) {
+		return io.EOF
+	}
+	return nil
 }
 
 func (c *conn) setReadBy(t time.Time) error {
@@ -319,11 +335,38 @@ func (c *conn) linger() {
 func (c *conn) setWaiting(waiting bool) (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = waiting
-	if waiting && c.served && c.loop.draining.Load() && !c.ending {
-		c.shut()
+	c.waiting, c.used = waiting, c.asked
+	if c.loop.draining.Load() {
+		c.lookOnce()
 	}
 	return c.ending
+}
+
+// lookOnce has a connection that was used, and waits for another request, end after
+// a last look, with c.mu held. Were it closed with that request unread, what is on
+// its way of the answer before would be lost, too. One that has asked nothing yet is
+// left to net/http, which gives it a moment.
+func (c *conn) lookOnce() {
+	if c.waiting && c.used && !c.ending {
+		c.parting = true
+		_ = c.raw.SetReadDeadline(time.Now().Add(lastLook)) // it fails as the Read will
+	}
+}
+
+// part ends a connection of which the last look has found nothing, and reports
+// whether that was one.
+func (c *conn) part() bool {
+	if !c.isParting() || !c.begin() {
+		return false
+	}
+	c.linger()
+	return c.end(true)
+}
+
+func (c *conn) isParting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parting
 }
 
 func (c *conn) begin() bool {
@@ -360,14 +403,11 @@ func (c *conn) isBusy() bool {
 	return c.busy
 }
 
-// endIfIdle ends a connection that was used and waits for another request. One
-// that has asked nothing yet is left to net/http, which gives it a moment.
+// endIfIdle ends a connection that was used and waits for another request.
 func (c *conn) endIfIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting && c.served && !c.ending {
-		c.shut()
-	}
+	c.lookOnce()
 }
 
 func (c *conn) cut() {

@@ -155,7 +155,7 @@ type Options struct {
 type Loop struct {
 	opts     Options
 	draining atomic.Bool
-	fresh    atomic.Int64 // connections of net/http that have asked it nothing yet
+	fresh    atomic.Int64 // connections of which net/http has yet to begin with a request
 	workers  atomic.Uint32
 
 	mu      sync.Mutex
@@ -193,8 +193,8 @@ func (l *Loop) write(lines []byte) {
 }
 
 // Drain refuses new connections, makes every other end after the answer under way,
-// and ends those that wait for another request. Those that have asked nothing yet,
-// or not all of it, go to net/http, which answers them for as long as it has not
+// and ends those that wait for another request, once what has come of it by now is
+// answered. Those that have asked nothing yet, or not all of it, go to net/http, which answers them for as long as it has not
 // been told to shut down: see Settled.
 func (l *Loop) Drain() {
 	l.draining.Store(true)
@@ -220,6 +220,11 @@ func (l *Loop) Draining() bool { return l.draining.Load() }
 func (l *Loop) Settled() bool {
 	for _, p := range l.polling() {
 		if !p.isEmpty() {
+			return false
+		}
+	}
+	for _, c := range l.all() {
+		if c.isParting() || c.isBusy() {
 			return false
 		}
 	}

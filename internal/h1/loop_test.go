@@ -2,10 +2,12 @@ package h1_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -68,21 +70,34 @@ const slow = "it comes slowly"
 
 func serve(t *testing.T, o h1.Options) (addr string) {
 	t.Helper()
+	_, addr = serveLoop(t, o, false)
+	return addr
+}
+
+func serveLoop(t *testing.T, o h1.Options, secure bool) (loop *h1.Loop, addr string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	loop := h1.New(o)
+	loop, addr = h1.New(o), l.Addr().String()
+	if secure {
+		known := httptest.NewTLSServer(nil) // which has a certificate
+		l = loop.ListenTLS(l, &tls.Config{Certificates: known.TLS.Certificates})
+		known.Close()
+	} else {
+		l = loop.Listen(l)
+	}
 	srv := &http.Server{Handler: shop{}, ConnState: h1.ConnState}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(loop.Listen(l)) }()
+	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
 		loop.Drain()
 		_ = srv.Close()
 		loop.Close()
 		<-done
 	})
-	return l.Addr().String()
+	return loop, addr
 }
 
 func dial(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
@@ -286,53 +301,87 @@ func (l late) Finish(_ *h1.Request, _ *h1.Answer, to h1.Writer) error {
 }
 
 // What was asked behind an answer that had to be waited for is answered, too, when
-// a drain began meanwhile: be it asked together with that, or later.
+// a drain began meanwhile: be it asked together with that, or later, and whoever
+// holds the connection.
 func TestADrainAnswersWhatWasAskedBehindALateAnswer(t *testing.T) {
 	t.Parallel()
-	for _, atOnce := range []bool{true, false} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := late{asked: make(chan struct{}), missing: make(chan struct{})}
-		loop := h1.New(h1.Options{Handler: h, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute})
-		srv := &http.Server{Handler: shop{}, ConnState: h1.ConnState}
-		served := make(chan error, 1)
-		go func() { served <- srv.Serve(loop.Listen(l)) }()
-		t.Cleanup(func() {
-			_ = srv.Close()
-			loop.Close()
-			<-served
+	for name, c := range map[string]struct{ cold, secure, atOnce bool }{
+		"at once":                  {atOnce: true},
+		"later":                    {},
+		"at once, from net/http":   {cold: true, atOnce: true},
+		"later, from net/http":     {cold: true},
+		"at once, over TLS":        {secure: true, atOnce: true},
+		"later, over TLS":          {secure: true},
+		"later, cold and over TLS": {cold: true, secure: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := late{asked: make(chan struct{}), missing: make(chan struct{})}
+			loop, addr := serveLoop(t, h1.Options{Handler: h, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute}, c.secure)
+			conn, r := dial(t, addr)
+			if c.secure {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+				r = bufio.NewReader(conn)
+			}
+			if c.cold {
+				ask(t, conn, r, "/cold", "cold")
+			}
+			say := func(text string) {
+				t.Helper()
+				if _, err := io.WriteString(conn, text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			first, second := "GET /late HTTP/1.1\r\nHost: x\r\n\r\n", "GET /hot HTTP/1.1\r\nHost: x\r\n\r\n"
+			if c.atOnce {
+				say(first + second)
+				<-h.asked
+			} else {
+				say(first)
+				<-h.asked
+				say(second)
+			}
+			loop.Drain()
+			close(h.missing)
+			for _, want := range []string{"latest", "hot"} {
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatalf("%s: %v", want, err)
+				}
+				if body, err := io.ReadAll(resp.Body); err != nil || string(body) != want {
+					t.Errorf("%q, %v, want %q", body, err, want)
+				}
+			}
+			if b, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("after the last answer: %q, %v", b, err)
+			}
 		})
-		c, r := dial(t, l.Addr().String())
-		say := func(text string) {
-			t.Helper()
-			if _, err := io.WriteString(c, text); err != nil {
-				t.Fatal(err)
+	}
+}
+
+// Connections that wait for another request end when a drain has come by, whoever
+// holds them, and by their end rather than by a reset.
+func TestADrainEndsConnectionsThatWait(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		for _, path := range []string{"/hot", "/cold"} {
+			loop, addr := serveLoop(t, h1.Options{Handler: shop{}, HeaderTimeout: time.Minute, IdleTimeout: time.Minute, SlowClient: time.Minute}, secure)
+			conn, r := dial(t, addr)
+			if secure {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+				r = bufio.NewReader(conn)
 			}
-		}
-		first, second := "GET /late HTTP/1.1\r\nHost: x\r\n\r\n", "GET /hot HTTP/1.1\r\nHost: x\r\n\r\n"
-		if atOnce {
-			say(first + second)
-			<-h.asked
-		} else {
-			say(first)
-			<-h.asked
-			say(second)
-		}
-		loop.Drain()
-		close(h.missing)
-		for _, want := range []string{"latest", "hot"} {
-			resp, err := http.ReadResponse(r, nil)
-			if err != nil {
-				t.Fatalf("at once: %v, %s: %v", atOnce, want, err)
+			ask(t, conn, r, path, path[1:])
+			loop.Drain()
+			if b, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("TLS: %v, behind %s: %q, %v", secure, path, b, err)
 			}
-			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != want {
-				t.Errorf("at once: %v, %q, %v, want %q", atOnce, body, err, want)
+			conn.Close()
+			for deadline := time.Now().Add(time.Minute); loop.Busy() || !loop.Settled(); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("TLS: %v, behind %s: not settled", secure, path)
+				}
 			}
-		}
-		if b, err := r.ReadByte(); !errors.Is(err, io.EOF) {
-			t.Errorf("at once: %v, after the last answer: %q, %v", atOnce, b, err)
 		}
 	}
 }

@@ -41,7 +41,8 @@ func (stock) Finish(*h1.Request, *h1.Answer, h1.Writer) error { return io.ErrUne
 func (stock) Done(*h1.Request, *h1.Answer)                    {}
 
 // Who has asked before a server drains is answered, by whomever: behind an answer
-// that is on its way, or after only a part of the request was there.
+// that is on its way, whoever holds the connection, or after only a part of the
+// request was there.
 func TestADrainAnswersWhatWasAsked(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,13 +54,15 @@ func TestADrainAnswersWhatWasAsked(t *testing.T) {
 	ctx, drain := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- srv.Run(ctx) }()
-	for _, c := range []struct{ before, rest, want string }{
-		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /cold HTTP/1.1\r\nHost: x\r\n\r\n", "", "cold"},
-		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /hot HTTP/1.1\r\nHost: x\r\n\r\n", "", "hot"},
-		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /cold HTTP/1.1\r\nHo", "st: x\r\n\r\n", "cold"},
-		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", "", ""},
-		{"GET /cold HTTP/1.1\r\nHo", "st: x\r\n\r\n", "cold"},
-		{"GET /hot HTTP/1.1\r\nHo", "st: x\r\n\r\n", "hot"},
+	for _, c := range []struct{ before, rest, want, first, behind string }{
+		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /cold HTTP/1.1\r\nHost: x\r\n\r\n", "", "cold", "", ""},
+		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /hot HTTP/1.1\r\nHost: x\r\n\r\n", "", "hot", "", ""},
+		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /cold HTTP/1.1\r\nHo", "st: x\r\n\r\n", "cold", "", ""},
+		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", "", "", "", ""},
+		{"GET /cold HTTP/1.1\r\nHo", "st: x\r\n\r\n", "cold", "", ""},
+		{"GET /hot HTTP/1.1\r\nHo", "st: x\r\n\r\n", "hot", "", ""},
+		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", "", "cold", "GET /cold HTTP/1.1\r\nHost: x\r\n\r\n", "GET /cold HTTP/1.1\r\nHost: x\r\n\r\n"},
+		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", "", "hot", "GET /cold HTTP/1.1\r\nHost: x\r\n\r\n", "GET /hot HTTP/1.1\r\nHost: x\r\n\r\n"},
 	} {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -67,14 +70,23 @@ func TestADrainAnswersWhatWasAsked(t *testing.T) {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		answer, begun := bufio.NewReader(conn), strings.HasPrefix(c.before, "GET /large")
+		if c.first != "" { // by which net/http has the connection
+			if _, err := io.WriteString(conn, c.first); err != nil {
+				t.Fatal(err)
+			}
+			wantBytes(t, c.first, answer, len("cold"))
+		}
 		if _, err := io.WriteString(conn, c.before); err != nil {
 			t.Fatal(err)
 		}
-		answer, begun := bufio.NewReader(conn), strings.HasPrefix(c.before, "GET /large")
 		if begun {
 			if _, err := answer.Peek(1); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if _, err := io.WriteString(conn, c.behind); err != nil {
+			t.Fatal(err)
 		}
 		defer func() {
 			if begun {

@@ -168,8 +168,8 @@ func (s *Server) shutdownTCP(ctx context.Context) error {
 		return s.http.Shutdown(ctx)
 	}
 	s.hot.Drain()
-	s.http.SetKeepAlivesEnabled(false)
-	// Once it shuts down, net/http answers nothing that it has not read by then.
+	// Once it shuts down, or keeps no connections alive, net/http closes those that it
+	// takes for idle, and answers nothing that it has not read by then.
 	enough := time.Now().Add(lastWords)
 	_ = await(ctx, func() bool {
 		if s.hot.Busy() {
