@@ -36,11 +36,31 @@ type Item struct {
 }
 
 // Decide says what becomes of a version now, and by which rule: the first of
-// those that are due.
+// those that are due. One that ends the whole key comes before others: were the key
+// only hidden, its versions would be there for ever.
 func (c *Config) Decide(it Item, now time.Time, clock Clock) (Action, *Rule) {
+	latest := it.Version
+	if !it.Latest {
+		latest = it.Current
+	}
 	for i := range c.Rules {
 		r := &c.Rules[i]
-		if r.Status != Enabled {
+		if r.Status != Enabled || latest == nil || !r.endsKey(latest, now, clock) {
+			continue
+		}
+		switch {
+		case !it.Latest:
+			return RemoveNoncurrent, r
+		case !it.Alone:
+			return Keep, nil // until the others are gone, one of which would be current without it
+		case it.DeleteMarker:
+			return RemoveMarker, r
+		}
+		return RemoveLast, r
+	}
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		if r.Status != Enabled || !r.selects(it.Version) {
 			continue
 		}
 		if a := r.decide(it, now, clock); a != Keep {
@@ -51,24 +71,6 @@ func (c *Config) Decide(it Item, now time.Time, clock Clock) (Action, *Rule) {
 }
 
 func (r *Rule) decide(it Item, now time.Time, clock Clock) Action {
-	latest := it.Version
-	if !it.Latest {
-		latest = it.Current
-	}
-	if latest != nil && r.endsKey(latest, now, clock) {
-		switch {
-		case !it.Latest:
-			return RemoveNoncurrent
-		case !it.Alone:
-			return Keep // until the others are gone, one of which would be current without it
-		case it.DeleteMarker:
-			return RemoveMarker
-		}
-		return RemoveLast
-	}
-	if !r.selects(it.Version) {
-		return Keep
-	}
 	due := func(t time.Time) bool { return !t.After(now) }
 	e, n := r.Expiration, r.Noncurrent
 	switch {

@@ -92,6 +92,7 @@ func TestDecide(t *testing.T) {
 		"key, current alone":       {all, Item{Version: object("logs/a", 1, old), Latest: true, Alone: true}, RemoveLast},
 		"key, young current":       {all, Item{Version: object("logs/a", 1, old), Superseded: old, Current: object("logs/a", 1, young)}, Keep},
 		"key, hidden":              {all, Item{Version: object("logs/a", 1, old), Superseded: old, Current: marker(old)}, Keep},
+		"key, also by days":        {strings.Replace(days, "<ID>", "<ID>other", 1) + all, Item{Version: object("logs/a", 1, old), Latest: true}, Keep},
 		"hidden, version":          {hidden, Item{Version: object("logs/a", 1, old), Superseded: old, Current: marker(old)}, RemoveNoncurrent},
 		"hidden, marker not alone": {hidden, Item{Version: marker(old), Latest: true}, Keep},
 		"hidden, marker alone":     {hidden, Item{Version: marker(old), Latest: true, Alone: true}, RemoveMarker},

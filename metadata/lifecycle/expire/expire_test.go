@@ -243,6 +243,22 @@ func TestWholeKeysEnd(t *testing.T) {
 	}
 }
 
+// TestWholeKeysEndWithoutVersioning: where keys have one version, that is all of
+// them, however it is called.
+func TestWholeKeysEndWithoutVersioning(t *testing.T) {
+	t.Parallel()
+	for _, versioning := range []string{"", metadata.VersioningSuspended} {
+		s := pgtest.New(t)
+		b := newBucket(t, s, versioning, rule("all", "", "<Expiration><Days>1</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration>"))
+		put(t, s, b, "a")
+		put(t, s, b, "a")
+		r := apply(t, s, b)
+		if got := left(t, s, b); len(got) > 0 || r.Expired != 1 || r.MarkersMade != 0 || r.Errors != 0 {
+			t.Errorf("versioning %q: left are %q, run = %+v", versioning, got, r)
+		}
+	}
+}
+
 // secondWalk is a store that tells of no walk but those after the first.
 type secondWalk struct{ Store }
 
