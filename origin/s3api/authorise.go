@@ -84,10 +84,9 @@ func (c *call) permitOperation() error {
 			return err
 		}
 	}
-	if c.compares() {
-		if err := c.permit(b, c.request("s3:GetObject", c.key, "")); err != nil {
-			return err
-		}
+	etag, like := c.compares()
+	if err := c.permitCompare(b, c.key, c.query.Get("versionId"), etag, like); err != nil {
+		return err
 	}
 	for _, action := range c.alsoDoes(b) {
 		r := c.request(action, c.key, "")
@@ -272,17 +271,36 @@ func actionOf(operation string, versioned bool) string {
 }
 
 // compares says whether the operation is a write that tells of what there is by
-// the ETag, the size or the time that it wants to be there or not.
-func (c *call) compares() bool {
+// the ETag, or by the size or the time, that it wants to be there or not.
+func (c *call) compares() (etag, like bool) {
+	names := func(header string) bool {
+		v := c.r.Header.Get(header)
+		return v != "" && v != "*" // which tells of no ETag
+	}
 	switch c.op.name {
-	case "PutObject", "CompleteMultipartUpload", "DeleteObject":
-		for _, name := range []string{"If-Match", "If-None-Match", ifMatchSize, ifMatchTime} {
-			if v := c.r.Header.Get(name); v != "" && v != "*" {
-				return true
-			}
+	case "DeleteObject":
+		like = names(ifMatchSize) || names(ifMatchTime)
+		fallthrough
+	case "PutObject", "CompleteMultipartUpload":
+		etag = names("If-Match") || names("If-None-Match")
+	}
+	return etag, like
+}
+
+// permitCompare asks whether the caller may read what such a write tells of: an ETag
+// of the current version, or what that is like which is to be deleted.
+func (c *call) permitCompare(b *access.Bucket, key, version string, etag, like bool) error {
+	if etag || like && version == "" {
+		if err := c.permit(b, c.request("s3:GetObject", key, "")); err != nil {
+			return err
 		}
 	}
-	return false
+	if like && version != "" {
+		r := c.request("s3:GetObjectVersion", key, version)
+		r.Conditions = c.conditionsAnd("s3:VersionId", version)
+		return c.permit(b, r)
+	}
+	return nil
 }
 
 // givesAway says whether the headers of a new object give a permission to others

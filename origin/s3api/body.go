@@ -123,7 +123,7 @@ func (c *call) readAll(limit int64, rule digestRule) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rule == digestRequired && d.md5 == "" && d.algorithm == "" {
+	if rule == digestRequired && !d.compares() {
 		return nil, refuse(errInvalidRequest, "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
 	}
 	b, err := c.openBody(limit)

@@ -158,8 +158,8 @@ func (l likeness) check(v *metadata.Version) error {
 // mayRemove checks the likeness of the version that is to be deleted and guards
 // the delete against another that takes its place meanwhile. Found is false where
 // there is nothing to delete.
-func (c *call) mayRemove(ref metadata.Ref, l likeness, cond *metadata.Cond) (found bool, err error) {
-	v, err := c.opts.Catalog.Lookup(c.r.Context(), ref)
+func (c *call) mayRemove(ref *metadata.Ref, l likeness, cond *metadata.Cond) (found bool, err error) {
+	v, err := c.opts.Catalog.Lookup(c.r.Context(), *ref)
 	missing := errors.Is(err, metadata.ErrNoSuchKey) || errors.Is(err, metadata.ErrNoSuchVersion)
 	switch {
 	case v.DeleteMarker: // which the error says, too
@@ -168,8 +168,10 @@ func (c *call) mayRemove(ref metadata.Ref, l likeness, cond *metadata.Cond) (fou
 	case err != nil:
 		return false, err
 	}
-	if ref.VersionID == "" { // one that is named can only go, not change
+	if ref.VersionID == "" {
 		cond.IfVersion = v.ID
+	} else { // which can only go, not change, as "null" can
+		ref.VersionID = v.ID
 	}
 	return true, l.check(&v)
 }

@@ -14,7 +14,7 @@ import (
 // S3, unless the client said by an ETag what there should be.
 func (c *call) remove(ref metadata.Ref, l likeness, cond metadata.Cond) (metadata.Version, error) {
 	if l.isSet() {
-		if found, err := c.mayRemove(ref, l, &cond); err != nil || !found && len(cond.IfMatch) == 0 {
+		if found, err := c.mayRemove(&ref, l, &cond); err != nil || !found && len(cond.IfMatch) == 0 {
 			return metadata.Version{}, err
 		}
 	}
@@ -134,10 +134,8 @@ func (c *call) deleteOne(b *access.Bucket, t *deleteTarget) deleteResult {
 			return deleteResult{err: errPreconditionFailed}
 		}
 	}
-	if like.isSet() || t.ETag != nil && *t.ETag != "*" { // which tells of no ETag
-		if err := c.permit(b, c.request("s3:GetObject", t.Key, "")); err != nil {
-			return deleteResult{err: err}
-		}
+	if err := c.permitCompare(b, t.Key, t.VersionID, t.ETag != nil && *t.ETag != "*", like.isSet()); err != nil {
+		return deleteResult{err: err}
 	}
 	v, err := c.remove(metadata.Ref{Bucket: c.bucket, Key: t.Key, VersionID: t.VersionID}, like, cond)
 	return deleteResult{v, err}

@@ -140,6 +140,9 @@ func (d *digest) checkSDK(c *call) error {
 	return nil
 }
 
+// compares says whether there is, or will be, anything to hold the body against.
+func (d *digest) compares() bool { return d.md5 != "" || d.want != "" || d.trailer }
+
 // algorithms is what has to be computed of the body: the client's choice, or
 // what S3 takes where there is none.
 func (d *digest) algorithms(fallback checksum.Algorithm) []checksum.Algorithm {

@@ -2,6 +2,7 @@ package s3api_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"meridian/internal/sigv4"
+	"meridian/metadata"
+	"meridian/origin/s3api"
 )
 
 // A write may say which ETag must not be there, as readers may.
@@ -108,6 +111,55 @@ func TestDeleteOfWhatIsLike(t *testing.T) {
 	w.must("PUT", "/bkt-false?policy", policyOf(allow("alice", "s3:DeleteObject", "bkt-false/*")))
 	w.cannot(alice, "DELETE", "/bkt-false/key", nil, "x-amz-if-match-size: 5")
 	w.can(alice, "DELETE", "/bkt-false/key", nil)
+
+	// What is told of a version takes what reading that version does.
+	version := w.must("PUT", "/bkt-true/old", []byte("12345")).header.Get("x-amz-version-id")
+	w.must("PUT", "/bkt-true/old", []byte("new"))
+	named, size := "/bkt-true/old?versionId="+version, "x-amz-if-match-size: 6"
+	many := []byte("<Delete><Object><Key>old</Key><VersionId>" + version + "</VersionId><Size>6</Size></Object></Delete>")
+	w.must("PUT", "/bkt-true?policy", policyOf(allow("alice", "s3:DeleteObjectVersion s3:GetObject", "bkt-true/*")))
+	w.cannot(alice, "DELETE", named, nil, size)
+	w.holds(w.can(alice, "POST", "/bkt-true?delete", many, "Content-MD5: "+md5Of(many)), "<Code>AccessDenied</Code>")
+	w.must("PUT", "/bkt-true?policy", policyOf(allow("alice", "s3:DeleteObjectVersion s3:GetObjectVersion", "bkt-true/*")))
+	w.refused(alice, 412, "PreconditionFailed", "DELETE", named, nil, size)
+	w.holds(w.can(alice, "POST", "/bkt-true?delete", many, "Content-MD5: "+md5Of(many)), "<Code>PreconditionFailed</Code>")
+}
+
+// overtaken is a catalogue in which somebody is quicker than who has looked up the
+// version called null.
+type overtaken struct {
+	s3api.Catalog
+
+	first *func()
+}
+
+func (o overtaken) Lookup(ctx context.Context, r metadata.Ref) (metadata.Version, error) {
+	v, err := o.Catalog.Lookup(ctx, r)
+	if f := *o.first; f != nil && r.VersionID == "null" {
+		*o.first = nil
+		f()
+	}
+	return v, err
+}
+
+// The version called null may be another by the time that it is deleted, which the
+// condition was not about.
+func TestDeleteOfANullVersionThatIsLike(t *testing.T) {
+	t.Parallel()
+	var first func()
+	w := newWorld(t, func(o *s3api.Options) { o.Catalog = overtaken{o.Catalog, &first} })
+	w.must("PUT", "/bkt", nil)
+	w.must("PUT", "/bkt?versioning", []byte(`<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>`))
+	w.must("PUT", "/bkt/key", []byte("12345"))
+	first = func() { w.must("PUT", "/bkt/key", []byte("another")) }
+	w.must("DELETE", "/bkt/key?versionId=null", nil, "x-amz-if-match-size: 5")
+	if body := w.must("GET", "/bkt/key", nil).body; string(body) != "another" {
+		t.Errorf("what was put meanwhile is %q", body)
+	}
+	if r := w.must("DELETE", "/bkt/key?versionId=null", nil, "x-amz-if-match-size: 7"); r.header.Get("x-amz-version-id") != "null" {
+		t.Errorf("%q was deleted", r.header.Get("x-amz-version-id"))
+	}
+	w.refused(root, 404, "NoSuchKey", "GET", "/bkt/key", nil)
 }
 
 // One key of many whose version there cannot be fails, and the others go.
@@ -164,6 +216,14 @@ func TestPresignedExtremes(t *testing.T) {
 		t.Errorf("checksum %q", sum)
 	}
 	if r := w.send(sign("PUT", "/bkt/key?X-Amz-Sdk-Checksum-Algorithm=SUM", time.Minute)); r.status != 400 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	// Where a checksum must be given, an algorithm is none.
+	w.must("PUT", "/locked", nil, "x-amz-bucket-object-lock-enabled: true")
+	if r := w.send(sign("PUT", "/locked/key?X-Amz-Sdk-Checksum-Algorithm=SHA256&x-amz-object-lock-legal-hold=ON", time.Minute)); r.status != 400 || !bytes.Contains(r.body, []byte("Content-MD5 OR")) {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := w.send(sign("PUT", "/bkt/key?tagging&X-Amz-Sdk-Checksum-Algorithm=SHA256", time.Minute)); r.status != 400 || !bytes.Contains(r.body, []byte("Content-MD5 OR")) {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if r := w.send(sign("GET", "/bkt/key", 0)); r.status != 403 || !strings.Contains(string(r.body), "Request has expired.") {

@@ -79,7 +79,7 @@ func (c *call) mayLock(b *metadata.Bucket, l metadata.Lock) error {
 // mustSum refuses a PUT of an object that will be locked unless it says what its
 // bytes are: nobody could take away what was garbled on its way.
 func (c *call) mustSum(b *metadata.Bucket, l metadata.Lock, d *digest) error {
-	if d.md5 != "" || d.algorithm != "" {
+	if d.compares() {
 		return nil
 	}
 	of, err := b.ObjectLock()
