@@ -1,14 +1,16 @@
 package s3api
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
+
+	"meridian/metadata"
 )
 
 // What clients of MinIO ask for beside S3. A path of MinIO's own lies in a bucket
-// called "minio", which there may be: it is told of only where the request fails
-// as one for a bucket would.
+// called "minio", which there may be: it is told of only where there is none.
 
 // healthPaths are asked by `mc ready` and by the health checks of deployments that
 // MinIO leaves. That the catalogue knows no bucket "minio" is what being ready is.
@@ -23,17 +25,18 @@ func (c *call) asMinIO(err error) error {
 	if c.bucket != "minio" || c.key == "" {
 		return err
 	}
-	area, _, _ := strings.Cut(c.key, "/")
-	switch k := failureOf(err).code; {
-	case k == errNoSuchBucket && c.readsHealth():
+	if failureOf(err).code == errNoSuchBucket && c.readsHealth() {
 		c.w.WriteHeader(http.StatusOK)
 		return nil
-	case slices.Contains([]code{errNoSuchKey, errAccessDenied, errInternalError}, k):
-		return err
-	case area == "admin" || area == "kms":
-		return refuse(errNotImplemented, "MinIO's API of administration is not here (mc admin, quota, replicate, tier): use the metadata API, or the commands of meridian (key, bucket, region, webhook, report).")
 	}
-	return err
+	if area, _, _ := strings.Cut(c.key, "/"); area != "admin" && area != "kms" {
+		return err
+	}
+	// It may have failed before anybody looked for the bucket.
+	if _, lookup := c.opts.Catalog.Bucket(c.r.Context(), c.bucket); !errors.Is(lookup, metadata.ErrNoSuchBucket) {
+		return err
+	}
+	return refuse(errNotImplemented, "MinIO's API of administration is not here (mc admin, quota, replicate, tier): use the metadata API, or the commands of meridian (key, bucket, region, webhook, report).")
 }
 
 // refuseListening refuses ListenBucketNotification of MinIO, which is no listing.

@@ -62,9 +62,15 @@ func TestHealthAsMinIOTellsIt(t *testing.T) {
 		}
 	}
 	w.refused(user{}, 404, "NoSuchBucket", "GET", "/minio/health/other", nil)
+	w.refused(user{root.key, "wrong"}, 501, "NotImplemented", "GET", "/minio/admin/v3/info", nil)
 	w.refused(user{}, 404, "NoSuchBucket", "GET", "/minio2/health/live", nil)
 	w.must("PUT", "/minio", nil)
-	w.must("PUT", "/minio/admin/v3/info", []byte("mine"))
+	etag := w.must("PUT", "/minio/admin/v3/info", []byte("mine")).header.Get("ETag")
+	if r := w.do(root, "GET", "/minio/admin/v3/info", nil, "If-None-Match: "+etag); r.status != 304 {
+		t.Errorf("what has not changed is answered with %d %s", r.status, r.body)
+	}
+	w.refused(root, 412, "PreconditionFailed", "GET", "/minio/admin/v3/info", nil, `If-Match: "aa"`)
+	w.refused(user{root.key, "wrong"}, 403, "SignatureDoesNotMatch", "GET", "/minio/admin/v3/info", nil)
 	w.cannot(user{}, "GET", "/minio/health/live", nil)
 	w.refused(root, 404, "NoSuchKey", "GET", "/minio/health/live", nil)
 	w.must("GET", "/minio/admin/v3/info", nil)
