@@ -273,16 +273,17 @@ func actionOf(operation string, versioned bool) string {
 // compares says whether the operation is a write that tells of what there is by
 // the ETag, or by the size or the time, that it wants to be there or not.
 func (c *call) compares() (etag, like bool) {
-	names := func(header string) bool {
-		v := c.r.Header.Get(header)
-		return v != "" && v != "*" // which tells of no ETag
-	}
 	switch c.op.name {
 	case "DeleteObject":
-		like = names(ifMatchSize) || names(ifMatchTime)
-		fallthrough
+		like = c.header(ifMatchSize) != "" || c.header(ifMatchTime) != ""
 	case "PutObject", "CompleteMultipartUpload":
-		etag = names("If-Match") || names("If-None-Match")
+	default:
+		return false, false
+	}
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		etag = etag || slices.ContainsFunc(c.r.Header.Values(name), func(v string) bool {
+			return v != "" && v != "*" // which tells of no ETag
+		})
 	}
 	return etag, like
 }

@@ -36,6 +36,12 @@ func TestWriteUnlessETag(t *testing.T) {
 	w.must("PUT", "/bkt?policy", policyOf(allow("alice", "s3:PutObject", "bkt/*")))
 	w.cannot(alice, "PUT", "/bkt/key", []byte("x"), `If-None-Match: "aa"`)
 	w.refused(alice, 412, "PreconditionFailed", "PUT", "/bkt/key", []byte("x"), "If-None-Match: *")
+	twice := w.request("PUT", "/bkt/key", []byte("x"))
+	twice.Header["If-None-Match"] = []string{"", `"aa"`}
+	w.sign(twice, alice)
+	if r := w.send(twice); r.status != 403 {
+		t.Errorf("behind an empty header the ETag was compared: %d %s", r.status, r.body)
+	}
 }
 
 // holds checks that an answer holds a text.
@@ -110,6 +116,11 @@ func TestDeleteOfWhatIsLike(t *testing.T) {
 	}
 	w.must("PUT", "/bkt-false?policy", policyOf(allow("alice", "s3:DeleteObject", "bkt-false/*")))
 	w.cannot(alice, "DELETE", "/bkt-false/key", nil, "x-amz-if-match-size: 5")
+	signed := w.request("DELETE", "/bkt-false/key?x-amz-if-match-size=5", nil)
+	sigv4.Signer{AccessKey: alice.key, Secret: alice.secret, Region: region}.Presign(signed, time.Minute, time.Now())
+	if r := w.send(signed); r.status != 403 {
+		t.Errorf("by a signed URL the size was compared: %d %s", r.status, r.body)
+	}
 	w.can(alice, "DELETE", "/bkt-false/key", nil)
 
 	// What is told of a version takes what reading that version does.
