@@ -3,7 +3,9 @@ package metadata
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Types of events.
@@ -95,6 +97,25 @@ type ZoneData struct {
 type ZoneTarget struct {
 	Bucket string `json:"bucket"`
 	Target string `json:"target"`
+}
+
+// Limits of what one Push may say of pull zones. It becomes one event, and whoever
+// follows the feed takes no longer ones than a few MiB.
+const (
+	MaxZoneTargets     = 1000
+	MaxZoneTargetBytes = 8 << 10   // of each
+	MaxZoneBytes       = 256 << 10 // of all together
+)
+
+// Check refuses what no event can carry, with ErrInvalid.
+func (z ZoneTarget) Check() error {
+	if err := CheckBucketName(z.Bucket); err != nil {
+		return err
+	}
+	if len(z.Target) > MaxZoneTargetBytes || !utf8.ValidString(z.Target) || strings.ContainsRune(z.Target, 0) {
+		return Invalidf("target %.80q of pull zone %s is too long or not text", z.Target, z.Bucket)
+	}
+	return nil
 }
 
 // MediaData is the Data of media events.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -408,9 +409,27 @@ func testZoneChanges(t *testing.T, s metadata.Store) {
 		data.Node != "edge-1" || !slices.Equal(data.Targets, changed) {
 		t.Errorf("the change gave the events %+v", told)
 	}
-	for _, bad := range []metadata.ZoneTarget{{Bucket: "No_Bucket", Target: "/"}, {Bucket: "site", Target: "/\x00"}} {
-		_, err := s.Push(ctx, metadata.Push{Node: n, Number: 3, Changed: []metadata.ZoneTarget{bad}})
-		wantError(t, fmt.Sprintf("target %q", bad), err, metadata.ErrInvalid)
+	// As much as a push may tell of, in bytes that JSON makes most of, is one event
+	// that can be followed; more is none.
+	var most []metadata.ZoneTarget
+	for i := range metadata.MaxZoneBytes / metadata.MaxZoneTargetBytes {
+		target := fmt.Sprintf("/%0*d", metadata.MaxZoneTargetBytes/2-1, i) + strings.Repeat(`"`, metadata.MaxZoneTargetBytes/2)
+		most = append(most, metadata.ZoneTarget{Bucket: "site", Target: target})
+	}
+	push(t, s, metadata.Push{Node: n, Number: 3, Changed: most})
+	told = events(t, s, told[0].Seq)
+	if len(told) != 1 || json.Unmarshal(told[0].Data, &data) != nil || !slices.Equal(data.Targets, most) {
+		t.Errorf("the most that a push may tell of gave %d events", len(told))
+	}
+	for what, bad := range map[string][]metadata.ZoneTarget{
+		"no bucket": {{Bucket: "No_Bucket", Target: "/"}},
+		"a NUL":     {{Bucket: "site", Target: "/\x00"}},
+		"too long":  {{Bucket: "site", Target: "/" + strings.Repeat("x", metadata.MaxZoneTargetBytes)}},
+		"too much":  append(most, metadata.ZoneTarget{Bucket: "site", Target: "/"}),
+		"too many":  make([]metadata.ZoneTarget, metadata.MaxZoneTargets+1),
+	} {
+		_, err := s.Push(ctx, metadata.Push{Node: n, Number: 4, Changed: bad})
+		wantError(t, what, err, metadata.ErrInvalid)
 	}
 }
 

@@ -153,7 +153,6 @@ const (
 	maxPushViews    = 100_000
 	maxPushAcks     = 10_000
 	maxPushWarms    = 1000
-	maxPushChanged  = 10_000
 )
 
 func checkPush(p metadata.Push) error {
@@ -171,7 +170,7 @@ func checkPush(p metadata.Push) error {
 	case p.Number == 0:
 		return metadata.Invalidf("pushes are numbered from 1")
 	case len(p.Counters) > maxPushCounters, len(p.Views) > maxPushViews, len(p.Purges) > maxPushAcks, len(p.Warms) > maxPushWarms,
-		len(p.Changed) > maxPushChanged:
+		len(p.Changed) > metadata.MaxZoneTargets:
 		return metadata.Invalidf("push has too many counters, views, purges, warm-ups or changes")
 	}
 	switch n.Tier {
@@ -184,10 +183,15 @@ func checkPush(p metadata.Push) error {
 	default:
 		return metadata.Invalidf("node state %q is unknown", n.State)
 	}
+	changed := 0
 	for _, z := range p.Changed {
-		if metadata.CheckBucketName(z.Bucket) != nil || !isText(z.Target) {
-			return metadata.Invalidf("changed target %.80q of bucket %.80q is none", z.Target, z.Bucket)
+		if err := z.Check(); err != nil {
+			return err
 		}
+		changed += len(z.Target)
+	}
+	if changed > metadata.MaxZoneBytes {
+		return metadata.Invalidf("changed targets have %d bytes, more than %d", changed, metadata.MaxZoneBytes)
 	}
 	for _, v := range p.Views {
 		if v.Count < 0 {

@@ -3,11 +3,8 @@
 package tally
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"meridian/metadata"
 )
@@ -67,7 +64,7 @@ type Tally struct {
 	views    map[viewKey]int64
 	purges   []metadata.PurgeAck
 	warms    map[string]metadata.WarmProgress
-	changed  map[metadata.ZoneTarget]struct{}
+	changed  changes
 	// parts and viewed have counted something since they were collected.
 	parts  []*part
 	viewed []*Views
@@ -164,35 +161,51 @@ func (t *Tally) Warmed(p metadata.WarmProgress) {
 	t.warms[p.ID] = p
 }
 
-// maxChanged is how many changed targets go with one push, and maxChangedBytes how
-// long each may be. Of others caches elsewhere do not hear.
+// What waits to be told of pull zones is bounded, too: of more than that caches
+// elsewhere do not hear.
 const (
-	maxChanged      = 1000
-	maxChangedBytes = 8 << 10
+	maxChanged      = 10 * metadata.MaxZoneTargets
+	maxChangedBytes = 16 * metadata.MaxZoneBytes
 )
+
+// changes are targets of pull zones, in the order in which they were changed.
+type changes struct {
+	list  []metadata.ZoneTarget
+	known map[metadata.ZoneTarget]struct{}
+	bytes int
+}
 
 // Changed notes what an unsafe request through a pull zone has changed.
 func (t *Tally) Changed(z metadata.ZoneTarget) {
-	if len(z.Target) > maxChangedBytes || !utf8.ValidString(z.Target) {
+	if z.Check() != nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.changed == nil {
-		t.changed = map[metadata.ZoneTarget]struct{}{}
+	c := &t.changed
+	if _, twice := c.known[z]; twice || len(c.list) == maxChanged || c.bytes+len(z.Target) > maxChangedBytes {
+		return
 	}
-	if len(t.changed) < maxChanged {
-		t.changed[z] = struct{}{}
+	if c.known == nil {
+		c.known = map[metadata.ZoneTarget]struct{}{}
 	}
+	c.list, c.bytes = append(c.list, z), c.bytes+len(z.Target)
+	c.known[z] = struct{}{}
 }
 
-// takeChanged hands over what was changed.
+// takeChanged hands over what was changed, as much as goes in one push: the oldest.
 func (t *Tally) takeChanged() []metadata.ZoneTarget {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := slices.Collect(maps.Keys(t.changed))
-	t.changed = nil
-	return list
+	c := &t.changed
+	n, bytes := 0, 0
+	for ; n < len(c.list) && n < metadata.MaxZoneTargets && bytes+len(c.list[n].Target) <= metadata.MaxZoneBytes; n++ {
+		bytes += len(c.list[n].Target)
+		delete(c.known, c.list[n])
+	}
+	taken := c.list[:n:n]
+	c.list, c.bytes = append([]metadata.ZoneTarget(nil), c.list[n:]...), c.bytes-bytes
+	return taken
 }
 
 // takeWarms hands over how far warm-ups are.
@@ -206,11 +219,11 @@ func (t *Tally) takeWarms() (list []metadata.WarmProgress) {
 	return list
 }
 
-// isEmpty reports whether take has left nothing.
+// isEmpty reports whether the last push has left nothing.
 func (t *Tally) isEmpty() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.views) == 0
+	return len(t.views) == 0 && len(t.changed.list) == 0
 }
 
 // take hands over what was collected and starts anew, but for

@@ -3,7 +3,9 @@ package tally
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,6 +131,66 @@ func TestViewsOfManyObjectsAreSpread(t *testing.T) {
 	}
 	if len(seen) != objects || sum != 2*objects+1 || seen["0"] != 3 {
 		t.Errorf("%d objects, %d views, %d of the first", len(seen), sum, seen["0"])
+	}
+}
+
+// What is changed in pull zones goes in several pushes, too, the oldest first, of which
+// none makes an event that is too long to be followed.
+func TestChangesOfZonesAreSpread(t *testing.T) {
+	t.Parallel()
+	ta := New()
+	long := strings.Repeat("x", metadata.MaxZoneTargetBytes-10)
+	var want []metadata.ZoneTarget
+	for i := range 3 * metadata.MaxZoneTargets / 2 {
+		want = append(want, metadata.ZoneTarget{Bucket: "site", Target: "/" + strconv.Itoa(i)})
+	}
+	for i := range 3 * metadata.MaxZoneBytes / len(long) {
+		want = append(want, metadata.ZoneTarget{Bucket: "site", Target: "/" + long + strconv.Itoa(i)})
+	}
+	for _, z := range want {
+		ta.Changed(z)
+		ta.Changed(want[0])
+	}
+	for _, none := range []string{"/" + long + long, "/\x00", "/\xff"} {
+		ta.Changed(metadata.ZoneTarget{Bucket: "site", Target: none})
+	}
+	nodes := &accepting{}
+	p := Pusher{Nodes: nodes, Tally: ta, Node: func() metadata.Node { return metadata.Node{} }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	if err := p.Push(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ta.Changed(want[0]) // again
+	p.Last(t.Context())
+	var told []metadata.ZoneTarget
+	for i, push := range nodes.pushes {
+		bytes := 0
+		for _, z := range push.Changed {
+			bytes += len(z.Target)
+		}
+		if len(push.Changed) > metadata.MaxZoneTargets || bytes > metadata.MaxZoneBytes {
+			t.Errorf("push %d tells of %d targets with %d bytes", i, len(push.Changed), bytes)
+		}
+		told = append(told, push.Changed...)
+	}
+	if want = append(want, want[0]); !slices.Equal(told, want) {
+		t.Errorf("%d targets were told of, want %d", len(told), len(want))
+	}
+}
+
+// However much is changed while nobody can be told, no more is remembered than has
+// its bounds.
+func TestChangesOfZonesAreBounded(t *testing.T) {
+	t.Parallel()
+	short, long := New(), New()
+	for i := range 2 * maxChanged {
+		short.Changed(metadata.ZoneTarget{Bucket: "site", Target: "/" + strconv.Itoa(i)})
+		long.Changed(metadata.ZoneTarget{Bucket: "site", Target: "/" + strings.Repeat("x", 8000) + strconv.Itoa(i)})
+	}
+	if n := len(short.changed.list); n != maxChanged {
+		t.Errorf("%d short targets are kept", n)
+	}
+	if n := len(long.changed.list); n*8000 > maxChangedBytes || n*8010 < maxChangedBytes-8010 {
+		t.Errorf("%d long targets are kept", n)
 	}
 }
 
