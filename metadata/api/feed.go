@@ -124,13 +124,14 @@ func (s *subscriber) run(frames []frame, woken <-chan struct{}) streamEnd {
 }
 
 // sendAll sends frames at once. Who has which access key is told to
-// administrators and nodes only; others get the position without the event. A
+// administrators and nodes only, and so is what clients of pull zones send to their
+// origins: queries may hold secrets. Others get the position without the event. A
 // change of the subscriber's own key ends the stream, unless the key is still
 // what it was when the stream began.
 func (s *subscriber) sendAll(frames []frame) (revoked bool, err error) {
 	var text []byte
 	for _, f := range frames {
-		if f.accessKey == "" || s.who.caller()&(admin|node) != 0 {
+		if !f.inside || s.who.caller()&(admin|node) != 0 {
 			text = append(text, f.text...)
 		} else {
 			text = append(text, "id: "+f.seq.String()+"\n\n"...)

@@ -332,6 +332,33 @@ func TestRevokedKeyEndsItsStream(t *testing.T) {
 	}
 }
 
+// What clients of pull zones ask for may hold secrets.
+func TestReadersHearNothingOfRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	reader, _ := w.stream(metadata.RoleReadWrite, "/v1/feed?after=0")
+	administrator, _ := w.stream(metadata.RoleAdmin, "/v1/feed?after=0")
+	n := metadata.Node{ID: "edge-1", Boot: "boot", Tier: metadata.TierEdge, Region: "europe", Started: time.Now()}
+	changed := []metadata.ZoneTarget{{Bucket: "site", Target: "/reset?token=secret"}}
+	if _, err := w.store.Push(t.Context(), metadata.Push{Node: n, Number: 1, Changed: changed}); err != nil {
+		t.Fatal(err)
+	}
+	w.bucket("photos", metadata.Private)
+	for _, c := range []struct {
+		who  string
+		next func() string
+		want bool
+	}{{"an administrator", administrator, true}, {"a reader", reader, false}} {
+		heard := false
+		for line := c.next(); line != "event: "+metadata.BucketCreated; line = c.next() {
+			heard = heard || strings.Contains(line, "secret")
+		}
+		if heard != c.want {
+			t.Errorf("%s hears of it: %t", c.who, heard)
+		}
+	}
+}
+
 func TestStreamEndsWithItsSession(t *testing.T) {
 	t.Parallel()
 	// By the clock of the API the key has a second when its stream begins, however

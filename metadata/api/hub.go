@@ -51,6 +51,7 @@ type hub struct {
 type frame struct {
 	seq       metadata.Seq
 	accessKey string // of key.changed
+	inside    bool   // for nodes and administrators only
 	text      []byte
 }
 
@@ -215,7 +216,7 @@ func (h *hub) position(ctx context.Context) (metadata.Seq, error) {
 // newFrame writes an event as a server-sent one. HTML in keys is left as it is:
 // escaped, a large purge would grow sixfold.
 func newFrame(e metadata.Event) (frame, error) {
-	f := frame{seq: e.Seq}
+	f := frame{seq: e.Seq, inside: e.Type == metadata.KeyChanged || e.Type == metadata.ZoneChanged}
 	if e.Type == metadata.KeyChanged {
 		var d metadata.KeyData
 		if err := json.Unmarshal(e.Data, &d); err != nil {
