@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"meridian/edge/pull"
 	"meridian/edge/purge"
 	"meridian/metadata"
 )
@@ -115,7 +116,7 @@ func (n *Node) applyPurge(ctx context.Context, e metadata.Event) {
 }
 
 // applyChanged forgets what was changed through a pull zone at another node, which
-// has done so.
+// has done so, or at this one, where that was not enough.
 func (n *Node) applyChanged(ctx context.Context, e metadata.Event) {
 	var d metadata.ZoneData
 	if err := json.Unmarshal(e.Data, &d); err != nil {
@@ -123,19 +124,23 @@ func (n *Node) applyChanged(ctx context.Context, e metadata.Event) {
 		return
 	}
 	view := n.view.Load()
-	if d.Node == n.cfg.ID || view == nil {
+	if view == nil {
 		return
 	}
 	n.fills.hear(e.Seq)
+	targets := map[*zone][]pull.Target{}
 	for _, changed := range d.Targets {
 		z := view.zones[changed.Bucket]
-		if z == nil {
+		if z == nil || d.Node == n.cfg.ID && !changed.Again {
 			continue
 		}
 		path, query, _ := strings.Cut(changed.Target, "?")
 		if t, err := z.Target(path, query, nil); err == nil {
-			n.invalidate(ctx, z, t)
+			targets[z] = append(targets[z], t)
 		}
+	}
+	for z, list := range targets {
+		n.invalidate(ctx, z, list)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"meridian/edge/balance"
@@ -89,14 +90,15 @@ func (v *visit) regionals() []balance.Node {
 
 // forgetElsewhere tells the regional nodes of the region that have not passed an
 // unsafe request on themselves that it has succeeded: who asked next might be
-// answered by one of them.
-func (v *visit) forgetElsewhere(ctx context.Context, targets []pull.Target) {
+// answered by one of them. It reports whether all have heard of it.
+func (v *visit) forgetElsewhere(ctx context.Context, targets []pull.Target) (told bool) {
 	if v.n.cfg.Tier != metadata.TierEdge || v.zone.ByEdges() {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
+	var failed atomic.Bool
 	for _, n := range v.n.view.Load().nodes {
 		if n.Tier != metadata.TierRegional || n.Region != v.n.cfg.Region || n.URL == "" || n.ID == v.asked || n.URL == v.asked {
 			continue
@@ -106,6 +108,7 @@ func (v *visit) forgetElsewhere(ctx context.Context, targets []pull.Target) {
 				a := pull.Ask{Method: http.MethodPost, Target: t, Remote: v.r.RemoteAddr, Base: v.r.Host, TLS: v.r.TLS != nil}
 				resp, err := v.n.flights.hops.Do(ctx, n.URL, v.zone.Zone, a, v.applied(), true)
 				if err != nil {
+					failed.Store(true)
 					v.n.log.WarnContext(ctx, "a regional cache was not told of an unsafe request", "bucket", v.object.Bucket, "key", t.Key, "upstream", n.ID, "err", err)
 					return
 				}
@@ -114,6 +117,7 @@ func (v *visit) forgetElsewhere(ctx context.Context, targets []pull.Target) {
 		}
 	}
 	wg.Wait()
+	return !failed.Load()
 }
 
 // isZoneHop reports whether a request claims to be a node's for a pull zone. The
@@ -157,7 +161,7 @@ func (x *exchange) serveZoneHop(ctx context.Context) (err error) {
 		return errLoop()
 	}
 	if forget {
-		x.n.invalidate(ctx, z, v.target)
+		x.n.invalidate(ctx, z, []pull.Target{v.target})
 		x.w.Header().Set(hop.Zone, hop.ZoneAnswer)
 		return v.sendEmpty(http.StatusNoContent)
 	}

@@ -3,9 +3,13 @@ package edge_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -203,6 +207,93 @@ func TestZoneChangesReachAllNodes(t *testing.T) {
 		wantBody(t, "another query", n.get("/site/a?x=2"), 200, "hit", nil)
 	}
 	wantBody(t, "where it was changed, after all have heard", s.get("/site/a?x=1"), 200, "hit", nil)
+}
+
+// Where a regional cache was not told at once, the edge may have got what was changed
+// once more from there: it forgets it when that does.
+func TestZoneChangesThatARegionalCacheMissed(t *testing.T) {
+	t.Parallel()
+	var version atomic.Int64
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			version.Add(1)
+			w.Header().Set("Location", "/made"+strings.TrimPrefix(r.URL.Path, "/make"))
+			w.WriteHeader(http.StatusCreated)
+			return
+		}
+		say(strconv.FormatInt(version.Load(), 10), "Cache-Control: max-age=600")(w, r)
+	}, nil)
+	for _, id := range []string{"regional-europe-1", "regional-europe-2"} {
+		s.w.start(metadata.TierRegional, id, func(c *edge.Config) { c.URL = deafToForget(t, c.URL) }, s.w.origin.url)
+	}
+	e := s.w.start(metadata.TierEdge, "edge-europe-2", nil)
+	const pages = 12 // of which some belong to the node that has not passed the request on
+	for i := range pages {
+		e.get("/site/made" + strconv.Itoa(i))
+	}
+	for i := range pages {
+		if a := e.request(http.MethodPost, "/site/make"+strconv.Itoa(i), nil); a.status != 201 {
+			t.Fatalf("POST: %d", a.status)
+		}
+		e.get("/site/made" + strconv.Itoa(i))
+	}
+	for i := range pages {
+		s.w.control.eventually(t, fmt.Sprintf("page %d is one that was made", i), func() bool {
+			return string(e.get("/site/made"+strconv.Itoa(i)).body) != "0"
+		})
+	}
+}
+
+// deafToForget is the base of a node that cannot be told to forget anything.
+func deafToForget(t *testing.T, node string) (base string) {
+	t.Helper()
+	to, err := url.Parse(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host // which is signed
+	}}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(hop.RequestForget) != "" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// Of a page all variants are forgotten whose query was named, whatever its path, and
+// none of other queries, however many are named at once.
+func TestZoneChangesOfManyTargets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		say(r.Header.Get("Accept-Language"), "Cache-Control: max-age=60", "Vary: Accept-Language")(w, r)
+	}, nil)
+	var data metadata.ZoneData
+	each := func(what string, result func(query int) string) {
+		for _, path := range []string{"/a", "/b%0A%0Ac", "/%00d"} {
+			for query := range 20 {
+				target := path + "?q=" + strconv.Itoa(query)
+				if query%2 == 0 {
+					data.Targets = append(data.Targets, metadata.ZoneTarget{Bucket: "site", Target: target})
+				}
+				for _, language := range []string{"de", "fr"} {
+					wantBody(t, what, s.get("/site"+target, "Accept-Language", language), 200, result(query), []byte(language))
+				}
+			}
+		}
+	}
+	each("cold", func(int) string { return "miss" })
+	body, err := json.Marshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.w.applied(s.w.control.emit(metadata.Event{Type: metadata.ZoneChanged, Data: body}), s.node)
+	each("after changes", func(query int) string { return []string{"miss", "hit"}[query%2] })
 }
 
 // However many clients want what expires all the time, a region asks the origin

@@ -141,13 +141,14 @@ func (v *visit) invalidateAfter(ctx context.Context, h http.Header) {
 			}
 		}
 	}
-	for _, t := range targets {
-		v.n.invalidate(ctx, v.zone, t)
-		if !v.hopped { // all others hear of it with the next push
-			v.n.tally.Changed(metadata.ZoneTarget{Bucket: v.zone.bucket.Name, Target: t.Name()})
-		}
+	v.n.invalidate(ctx, v.zone, targets)
+	if v.hopped {
+		return // the edge tells all others
 	}
-	v.forgetElsewhere(ctx, targets)
+	told := v.forgetElsewhere(ctx, targets)
+	for _, t := range targets { // at other nodes with the next push
+		v.n.tally.Changed(metadata.ZoneTarget{Bucket: v.zone.bucket.Name, Target: t.Name(), Again: !told})
+	}
 }
 
 // updateByHead brings what is held up to date by an answer to HEAD, or forgets it

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,6 +43,14 @@ func (h held) why() httpcache.Forward {
 
 // variantName is the cache key of one variant of a target.
 func variantName(primary, variant string) string { return primary + "\n\n" + variant }
+
+// primaryPart is the primary key in that of a variant, or in itself. Its last part,
+// behind a NUL, is of a request line and has no line breaks.
+func primaryPart(name string) string {
+	last := strings.LastIndexByte(name, 0) + 1
+	target, _, _ := strings.Cut(name[last:], "\n\n")
+	return name[:last+len(target)]
+}
 
 // lookup finds the answer that fits the request (RFC 9111, section 4.1).
 func (v *visit) lookup(ctx context.Context) held {
@@ -97,14 +106,23 @@ func (v *visit) keep(ctx context.Context, mark *fillMark, head *httpcache.Head, 
 	return kept
 }
 
-// invalidate forgets all answers for a target, after an unsafe request succeeded
-// (RFC 9111, section 4.4), and keeps running fills from bringing them back.
-func (n *Node) invalidate(ctx context.Context, z *zone, t pull.Target) {
-	o := purge.Object{Bucket: z.bucket.Name, Key: t.Key}
-	n.fills.touch(o)
-	primaries := z.primaries(t)
-	for _, name := range n.index.Select(purge.Target{Objects: []purge.Object{o}}) {
-		if slices.ContainsFunc(primaries, func(p primary) bool { return name == p.name || strings.HasPrefix(name, variantName(p.name, "")) }) {
+// invalidate forgets all answers for targets, after an unsafe request succeeded
+// (RFC 9111, section 4.4), and keeps running fills from bringing them back. A page may
+// be held under thousands of queries: it is looked through once, whatever the number
+// of targets.
+func (n *Node) invalidate(ctx context.Context, z *zone, targets []pull.Target) {
+	objects, primaries := map[purge.Object]struct{}{}, map[string]struct{}{}
+	for _, t := range targets {
+		objects[purge.Object{Bucket: z.bucket.Name, Key: t.Key}] = struct{}{}
+		for _, p := range z.primaries(t) {
+			primaries[p.name] = struct{}{}
+		}
+	}
+	for o := range objects {
+		n.fills.touch(o)
+	}
+	for _, name := range n.index.Select(purge.Target{Objects: slices.Collect(maps.Keys(objects))}) {
+		if _, ok := primaries[primaryPart(name)]; ok {
 			n.dropHead(ctx, name)
 			n.reasons.lost(name, overwritten, n.now())
 		}

@@ -85,8 +85,8 @@ const (
 	ChangedACL  = "acl"
 )
 
-// ZoneData is the Data of zone.changed: what caches have to forget, but for the node
-// that says so, which has done it.
+// ZoneData is the Data of zone.changed: what caches have to forget. The node that says
+// so has done it.
 type ZoneData struct {
 	Node    string       `json:"node"`
 	Targets []ZoneTarget `json:"targets"`
@@ -97,6 +97,9 @@ type ZoneData struct {
 type ZoneTarget struct {
 	Bucket string `json:"bucket"`
 	Target string `json:"target"`
+	// Again: the node that says so has to forget it once more, since a cache behind it
+	// was not told, of which it may have got it again.
+	Again bool `json:"again,omitempty"`
 }
 
 // Limits of what one Push may say of pull zones. It becomes one event, and whoever
