@@ -15,12 +15,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"meridian/internal/filelock"
 	"meridian/internal/wan"
 	"meridian/metadata"
 	"meridian/metadata/postgres"
@@ -149,7 +149,7 @@ func runDev(ctx context.Context, p process, o devOptions, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	defer dir.lock.Close()
+	defer func() { _ = filelock.Release(dir.lock) }()
 
 	listeners, err := o.listen(ctx)
 	if err != nil {
@@ -368,8 +368,11 @@ func openDevDir(path string, given credentials) (*devDirectory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := filelock.Try(lock); err != nil {
 		_ = lock.Close()
+		if !errors.Is(err, filelock.ErrHeld) {
+			return nil, fmt.Errorf("data directory: lock %s: %w", lock.Name(), err)
+		}
 		return nil, fmt.Errorf("another meridian dev is running on %s; stop it first, or give another --data (and --port-base)", path)
 	}
 	d := &devDirectory{path: path, lock: lock}
@@ -384,7 +387,7 @@ func openDevDir(path string, given credentials) (*devDirectory, error) {
 		d.root, err = keepCredentials(filepath.Join(path, "credentials"), given)
 	}
 	if err != nil {
-		_ = lock.Close()
+		_ = filelock.Release(lock)
 		return nil, fmt.Errorf("secrets in %s: %w", path, err)
 	}
 	return d, nil

@@ -41,6 +41,7 @@ import (
 
 	"meridian/edge/cache"
 	"meridian/edge/cache/policy"
+	"meridian/internal/filelock"
 )
 
 // Tier is a cache.Tier of files.
@@ -87,7 +88,7 @@ func Open(cfg Config) (*Tier, error) {
 		return nil, err
 	}
 	if err := t.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("disk cache: %w", err), t.lock.Close())
+		return nil, errors.Join(fmt.Errorf("disk cache: %w", err), filelock.Release(t.lock))
 	}
 	go t.run()
 	return t, nil
@@ -287,7 +288,7 @@ func (t *Tier) Close() error {
 		for i := range t.shards {
 			t.shut(&t.shards[i])
 		}
-		t.lock.Close()
+		_ = filelock.Release(t.lock)
 	})
 	return nil
 }

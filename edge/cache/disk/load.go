@@ -12,9 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
+
+	"meridian/internal/filelock"
 )
 
 // ErrInUse says that another process has the directory open.
@@ -40,7 +41,7 @@ func claim(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("disk cache: the directory must be writable: %w", err)
 	}
 	if err := lockFile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, filelock.Release(f))
 	}
 	return f, nil
 }
@@ -54,8 +55,8 @@ func lockFile(f *os.File) error {
 		return fmt.Errorf("disk cache: %w", err)
 	}
 	layout, owner, _ := strings.Cut(string(text), "\n")
-	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	switch err := filelock.Try(f); {
+	case errors.Is(err, filelock.ErrHeld):
 		return fmt.Errorf("%w: %s, %s: give each node a directory of its own", ErrInUse, dir, strings.TrimSpace(owner))
 	case err != nil:
 		return fmt.Errorf("disk cache: lock %s: %w", f.Name(), err)

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
+
+	"meridian/internal/filelock"
 )
 
 // ErrRunning says that another process runs a server in the same directory.
@@ -18,8 +19,8 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = filelock.Try(f)
+	if errors.Is(err, filelock.ErrHeld) {
 		holder, _ := os.ReadFile(path)
 		_ = f.Close()
 		return nil, fmt.Errorf("%w (process %s holds %s): stop it, or use another data directory",
@@ -32,7 +33,7 @@ func lockFile(path string) (*os.File, error) {
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}
 	if err != nil {
-		_ = f.Close()
+		_ = filelock.Release(f)
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return f, nil

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"meridian/internal/filelock"
 )
 
 // Config says where the server lives.
@@ -68,7 +70,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	}
 	if err := s.start(ctx, c.Dir); err != nil {
 		if s.lock != nil {
-			_ = s.lock.Close()
+			_ = filelock.Release(s.lock)
 		}
 		return nil, fmt.Errorf("private postgres: %w", err)
 	}
@@ -238,7 +240,7 @@ func (s *Server) Err() error {
 // committed is safe also then. Stopping twice is allowed.
 func (s *Server) Stop(ctx context.Context) error {
 	err := s.process.stop(ctx)
-	if closing := s.lock.Close(); closing != nil && !errors.Is(closing, os.ErrClosed) {
+	if closing := filelock.Release(s.lock); closing != nil && !errors.Is(closing, os.ErrClosed) {
 		err = errors.Join(err, closing)
 	}
 	if err != nil {

@@ -30,8 +30,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
+	"meridian/internal/filelock"
 	"meridian/origin/blob"
 )
 
@@ -98,7 +98,7 @@ func Open(c Config) (*Store, error) {
 		err = s.findLayout()
 	}
 	if err != nil {
-		_ = s.lock.Close()
+		_ = filelock.Release(s.lock)
 		return nil, err
 	}
 	s.nameless = s.canNameless()
@@ -113,8 +113,8 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob directory: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = filelock.Try(f)
+	if errors.Is(err, filelock.ErrHeld) {
 		owner, _ := io.ReadAll(io.LimitReader(f, 32))
 		_ = f.Close()
 		return nil, fmt.Errorf("%w: %s, process %s", ErrInUse, filepath.Dir(path), strings.TrimSpace(string(owner)))
@@ -126,14 +126,14 @@ func lockFile(path string) (*os.File, error) {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
-		_ = f.Close()
+		_ = filelock.Release(f)
 		return nil, fmt.Errorf("lock blob directory: %w", err)
 	}
 	return f, nil
 }
 
 // Close gives the directory free. No method may run any more.
-func (s *Store) Close() error { return s.lock.Close() }
+func (s *Store) Close() error { return filelock.Release(s.lock) }
 
 func (s *Store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
