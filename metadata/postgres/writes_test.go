@@ -196,7 +196,8 @@ func TestWritesDoNotWaitForOthersKeys(t *testing.T) {
 	waiting.Wait()
 }
 
-// TestWritesTogetherSurviveLostConnections: what was acknowledged is there, once.
+// TestWritesTogetherSurviveLostConnections: what was acknowledged is there, once, and
+// whose connection was cut goes on by another.
 func TestWritesTogetherSurviveLostConnections(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Config(t)
@@ -229,8 +230,8 @@ func TestWritesTogetherSurviveLostConnections(t *testing.T) {
 			WHERE datname = current_database() AND application_name = 'meridian' AND pid <> pg_backend_pid() AND query LIKE '%commit_version%' LIMIT 1`); err != nil {
 			t.Fatal(err)
 		}
-		// A connection may have the writes of all. Of three rounds of them at most
-		// one is in doubt, however slow the machine.
+		// A connection may have the writes of all. Nobody is cut again and again,
+		// however slow the machine: three rounds of them end between two cuts.
 		for next := ended.Load() + 3*writers; cut && ended.Load() < next; {
 			select {
 			case <-done:
@@ -257,7 +258,7 @@ func TestWritesTogetherSurviveLostConnections(t *testing.T) {
 			t.Errorf("version %s, acknowledged: %t, is there %d times", id, ok, n)
 		}
 	}
-	if sure < writers*each/2 {
+	if sure < writers*each {
 		t.Errorf("%d of %d commits were acknowledged", sure, writers*each)
 	}
 }
