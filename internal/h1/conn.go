@@ -64,6 +64,7 @@ type conn struct {
 	served  bool // the loop has answered once at least
 	waiting bool // for a request
 	used    bool // and had one before
+	begun   bool // part of one is there
 	parting bool // a drain has come by: it ends unless something is asked at once
 	ending  bool // closed, or to be when the answer is out
 	closed  bool
@@ -197,7 +198,7 @@ func (c *conn) leave() bool {
 func (c *conn) handOver() error {
 	c.setFresh(true)
 	c.mu.Lock()
-	c.parting = false
+	c.parting, c.begun = false, false
 	c.mu.Unlock()
 	if !c.writeBy.IsZero() {
 		c.writeBy = time.Time{}
@@ -228,6 +229,7 @@ func (c *conn) next() (n int, k kind, err error) {
 			}
 			if !begun {
 				begun = true
+				c.setBegun()
 				if err := c.setReadBy(c.req.Start.Add(c.loop.opts.HeaderTimeout)); err != nil {
 					return 0, odd, err
 				}
@@ -336,6 +338,7 @@ func (c *conn) setWaiting(waiting bool) (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting, c.used = waiting, c.asked
+	c.begun = c.begun && !waiting
 	if c.loop.draining.Load() {
 		c.lookOnce()
 	}
@@ -361,6 +364,20 @@ func (c *conn) part() bool {
 	}
 	c.linger()
 	return c.end(true)
+}
+
+func (c *conn) setBegun() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = true
+}
+
+// mayAsk reports whether something may still be asked, or be there and unread, that
+// net/http knows nothing of.
+func (c *conn) mayAsk() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parting || c.begun || c.busy
 }
 
 func (c *conn) isParting() bool {

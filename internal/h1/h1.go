@@ -224,7 +224,7 @@ func (l *Loop) Settled() bool {
 		}
 	}
 	for _, c := range l.all() {
-		if c.isParting() || c.isBusy() {
+		if c.mayAsk() {
 			return false
 		}
 	}

@@ -55,6 +55,7 @@ func TestADrainAnswersWhatWasAsked(t *testing.T) {
 	over := make(chan error, 1)
 	go func() { over <- srv.Run(ctx) }()
 	for _, c := range []struct{ before, rest, want, first, behind string }{
+		{"GET /cold HTTP/1.1\r\nHo", "st: x\r\n\r\n", "cold", "GET /cold HTTP/1.1\r\nHost: x\r\n\r\n", ""}, // the last to go on
 		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /cold HTTP/1.1\r\nHost: x\r\n\r\n", "", "cold", "", ""},
 		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /hot HTTP/1.1\r\nHost: x\r\n\r\n", "", "hot", "", ""},
 		{"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /cold HTTP/1.1\r\nHo", "st: x\r\n\r\n", "cold", "", ""},
