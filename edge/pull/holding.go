@@ -48,6 +48,7 @@ func (s *Stream) Hold(h Holding) {
 func (r *Reader) Reach(cached func(index int64) []byte) bool {
 	s := r.stream
 	s.mu.Lock()
+	r.lost = false // it has read nothing yet
 	holding, gone, fits, reserved := s.holding, s.first, s.extra+s.first <= maxExtra, s.reserve()
 	s.mu.Unlock()
 	if !reserved {
@@ -82,8 +83,7 @@ func (s *Stream) reserve() bool {
 	if h == nil || h.Cached != nil || h.Size < 0 || s.err != nil {
 		return true
 	}
-	all := (h.Size+cache.SliceSize-1)/cache.SliceSize - s.window
-	if more := all - s.first - s.extra - s.reserved; more > 0 {
+	if more := s.toCome() - s.reserved; more > 0 {
 		if !h.Room.TryAcquire(more * cache.SliceSize) {
 			return false
 		}
@@ -92,19 +92,30 @@ func (s *Stream) reserve() bool {
 	return true
 }
 
-// unreserve gives back what reserve has taken, when the readers are one, who is never
-// behind, or when nothing is to come.
+// toCome is how many slices there will have to be places for, if none is let go of
+// from now on.
+func (s *Stream) toCome() int64 {
+	return max(0, (s.holding.Size+cache.SliceSize-1)/cache.SliceSize-s.first-s.window-s.extra)
+}
+
+// unreserve gives back what reserve has taken and is not to come any more: all of it
+// when the readers are one, who is never behind, or the body has ended.
 func (s *Stream) unreserve() {
-	if s.reserved > 0 && (len(s.readers) < 2 || s.err != nil) {
-		s.holding.Room.Release(s.reserved * cache.SliceSize)
-		s.reserved = 0
+	if s.reserved == 0 {
+		return
 	}
+	var kept int64
+	if len(s.readers) > 1 && s.err == nil {
+		kept = min(s.reserved, s.toCome())
+	}
+	s.holding.Room.Release((s.reserved - kept) * cache.SliceSize)
+	s.reserved = kept
 }
 
 // needed reports, under the lock, whether somebody has yet to read of a slice.
 func (s *Stream) needed(index int64) bool {
 	for r := range s.readers {
-		if !r.lost && r.at < (index+1)*cache.SliceSize {
+		if r.needs(index) {
 			return true
 		}
 	}
@@ -145,6 +156,7 @@ func (s *Stream) makePlace(ctx context.Context) error {
 		switch {
 		case h == nil || !s.needed(s.first):
 			s.letGo()
+			s.unreserve()
 			return nil
 		case s.reserved > 0:
 			s.reserved--
@@ -155,6 +167,7 @@ func (s *Stream) makePlace(ctx context.Context) error {
 			return nil
 		case time.Since(began) >= h.Patience:
 			s.lose(s.first)
+			s.trim()
 			continue
 		}
 		if poll == nil {
@@ -188,7 +201,7 @@ func (s *Stream) makePlace(ctx context.Context) error {
 // lose gives up those who have yet to read of a slice.
 func (s *Stream) lose(index int64) {
 	for r := range s.readers {
-		r.lost = r.lost || r.at < (index+1)*cache.SliceSize
+		r.lost = r.lost || r.needs(index)
 	}
 }
 

@@ -282,6 +282,34 @@ func TestStreamReservesRoom(t *testing.T) {
 	}
 }
 
+// What is let go of needs no room any more: those who read in step keep no other bodies
+// from theirs.
+func TestStreamReservesWhatIsToCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := fillHeld(t, 10, 8, 0, nil)
+		readers := []*Reader{h.first, h.Join()}
+		if !readers[1].Reach(h.cached) {
+			t.Fatal("not reached")
+		}
+		for slice := range int64(10) {
+			for _, r := range readers {
+				if _, err := r.Read(t.Context(), slice*cache.SliceSize); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if most := (10 - slice) * cache.SliceSize; h.room.taken > most {
+				t.Errorf("both are in slice %d, and %d bytes are taken", slice, h.room.taken)
+			}
+		}
+		for _, r := range readers {
+			r.Leave()
+		}
+		<-h.done
+	})
+}
+
 // Whatever readers do, the room that is taken is given back, and nobody gets what is
 // not of the body.
 func TestStreamGivesAllRoomBack(t *testing.T) {

@@ -49,6 +49,11 @@ func (r *Reader) Read(ctx context.Context, offset int64) ([]byte, error) {
 	}
 }
 
+// needs reports, under the lock, whether a slice is to be held for the reader.
+func (r *Reader) needs(index int64) bool {
+	return !r.lost && r.at < (index+1)*cache.SliceSize
+}
+
 // move notes, under the lock, that the reader has come to offset.
 func (r *Reader) move(offset int64) {
 	s := r.stream
@@ -77,7 +82,9 @@ func (r *Reader) Leave() {
 	s.mu.Lock()
 	delete(s.readers, r)
 	s.unreserve()
-	s.trim()
+	if r.needs(s.first) { // each looking at all others would take long, where there are thousands
+		s.trim()
+	}
 	none, whole := len(s.readers) == 0, s.whole
 	s.mu.Unlock()
 	if !none {
