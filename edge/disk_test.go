@@ -3,6 +3,8 @@ package edge_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +142,10 @@ func TestPurgeAfterARestart(t *testing.T) {
 			defer stop()
 			c.purge.ID, c.purge.Soft = "hard", false
 			w.applied(w.purge(c.purge), n)
+			for i := range 3 { // the same again, however often, is of no other page
+				again := metadata.Purge{ID: "again " + strconv.Itoa(i), URLs: slices.Repeat([]string{"/site/a"}, 8000)}
+				w.applied(w.purge(again), n)
+			}
 			wantBody(t, "purged", n.get("/site/a", "Accept-Language", "de"), 200, "miss", nil)
 			wantBody(t, "another page", n.get("/site/b", "Accept-Language", "de"), 200, c.other, nil)
 		})
