@@ -252,7 +252,7 @@ func (c *chunkReader) readTrailer() error {
 		if err != nil {
 			return err
 		}
-		text := strings.TrimRight(string(line), "\r\n")
+		text := strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r")
 		if text == "" {
 			if !c.signed || sealed {
 				break

@@ -114,6 +114,7 @@ func FuzzChunkReader(f *testing.F) {
 	f.Add([]byte(encodeUnsigned("Meridian", 3, "\r\n")))
 	f.Add([]byte("3;x=y\r\nabc\r\n0\r\n\r\n"))
 	f.Add([]byte("3\r\nabc\r\n00\r\n\n"))
+	f.Add([]byte("3\r\nabc\r\n0\r\n\r\r\n"))
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		want, ok := simpleDecode(wire)
 		for _, src := range []io.Reader{bytes.NewReader(wire), iotest.OneByteReader(bytes.NewReader(wire))} {
