@@ -194,8 +194,8 @@ func (l *Loop) write(lines []byte) {
 
 // Drain refuses new connections, makes every other end after the answer under way,
 // and ends those that wait for another request, once what has come of it by now is
-// answered. Those that have asked nothing yet, or not all of it, go to net/http, which answers them for as long as it has not
-// been told to shut down: see Settled.
+// answered. Those that have asked nothing yet, or not all of it, go to net/http, which
+// answers them for as long as it has not been told to shut down: see Settled.
 func (l *Loop) Drain() {
 	l.draining.Store(true)
 	l.mu.Lock()
