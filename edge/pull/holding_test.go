@@ -89,6 +89,16 @@ func fillHeld(t *testing.T, slices, room int, size int64, keeps func(index int64
 	return h
 }
 
+// end has the first reader leave, as the last one, by which all room is given back.
+func (h *heldStream) end(t *testing.T) {
+	t.Helper()
+	h.first.Leave()
+	<-h.done
+	if h.room.taken != 0 {
+		t.Errorf("%d bytes are still taken", h.room.taken)
+	}
+}
+
 func (h *heldStream) cached(index int64) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -234,11 +244,7 @@ func TestStreamIsReachedLate(t *testing.T) {
 					}
 					r.Leave()
 				}
-				h.first.Leave()
-				<-h.done
-				if h.room.taken != 0 {
-					t.Errorf("%d bytes are still taken", h.room.taken)
-				}
+				h.end(t)
 			})
 		})
 	}
@@ -273,11 +279,7 @@ func TestStreamReservesRoom(t *testing.T) {
 				}
 			}
 			slow.Leave()
-			h.first.Leave()
-			<-h.done
-			if h.room.taken != 0 {
-				t.Errorf("%d bytes are still taken", h.room.taken)
-			}
+			h.end(t)
 		})
 	}
 }
